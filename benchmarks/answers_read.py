@@ -32,12 +32,13 @@ import torch
 from measure import save, spread
 from torch import Tensor
 
-from zooaudit.auditing import steps
+from zooaudit.auditing import answering
 from zooaudit.data.images import Dataset
 from zooaudit.data.resolve import load_digits
 from zooaudit.storage import cache
-from zooaudit.storage.artifacts import Artifacts, table_to_bytes
+from zooaudit.storage.artifacts import Artifacts
 from zooaudit.storage.at_once import AT_ONCE, at_once
+from zooaudit.storage.encoding import table_to_bytes
 from zooaudit.storage.opening import open_store
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
@@ -98,15 +99,15 @@ def measure(models: int, repeats: int, folder: Path) -> dict[str, Any]:
 def fill(models: int, asked: Tensor, folder: Path) -> tuple[list[str], list[Tensor]]:
     """Random answers of each model, in the store and as plain files of the same bytes."""
     folder.mkdir()
-    artifacts, schema = open_store(URL), steps.answers_schema(CLASSES)
+    artifacts, schema = open_store(URL), answering.answers_schema(CLASSES)
     names = [f"homologous-B-sgd-{i:016x}" for i in range(models)]
     given = []
-    for i, (name, id_) in enumerate(steps.answers_ids(names, asked).items()):
+    for i, (name, id_) in enumerate(answering.answers_ids(names, asked).items()):
         logits = 4 * torch.randn(*asked.shape[:3], CLASSES, generator=torch.Generator().manual_seed(i))
         given.append(logits.softmax(-1))
-        content = table_to_bytes(steps.answers_table(given[-1], schema))
+        content = table_to_bytes(answering.answers_table(given[-1], schema))
         artifacts.save(
-            "answers", id_, {steps.ANSWERS: content}, {"model": name, "queries": VIEWS * POINTS * 2}
+            "answers", id_, {answering.ANSWERS: content}, {"model": name, "queries": VIEWS * POINTS * 2}
         )
         (folder / f"{name}.parquet").write_bytes(content)
     return names, given
@@ -118,7 +119,7 @@ def plain(path: Path) -> Tensor:
 
 
 def read(ids: list[str], asked: Tensor, dataset: Dataset, artifacts: Artifacts) -> list[Tensor]:
-    return list(steps.answers(ids, asked, dataset, artifacts).values())
+    return list(answering.answers(ids, asked, dataset, artifacts).values())
 
 
 def timed(way: Callable[[], list[Tensor]]) -> float:

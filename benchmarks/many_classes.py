@@ -20,7 +20,8 @@ import torch
 from measure import save, spread
 from torch import Tensor
 
-from zooaudit.auditing.twin_step import Asked, Pools, assembled, foreseen, order
+from zooaudit.auditing.twin_questions import Pools, order
+from zooaudit.auditing.twin_step import Asked, assembled, foreseen
 from zooaudit.config import EncoderConfig, TwinTestConfig, VerdictConfig
 from zooaudit.kits.kit import Kit, load_kit, save_kit
 from zooaudit.paper.encoder import Encoder

@@ -21,7 +21,7 @@ from typing import Any
 
 from measure import RESULTS, context, spread
 
-from zooaudit.auditing import steps
+from zooaudit.auditing import zoo_plan
 from zooaudit.compute import threads
 from zooaudit.data.resolve import resolve
 from zooaudit.planning.measured import DOMAINS, kind
@@ -99,7 +99,7 @@ def with_zoo(name: str, store: str, data: Path | None) -> dict[str, Any]:
             f"--zoo {name}: {recipe.dataset} is measured from FOLDER; expected a recipe on other data"
         )
     domain = DOMAINS[recipe.dataset]
-    planned = {s.id for s in steps.plan(recipe, resolve(recipe.dataset, data), artifacts, None).specs}
+    planned = {s.id for s in zoo_plan.plan(recipe, resolve(recipe.dataset, data), artifacts, None).specs}
     there = [i for i in artifacts.ids("model") if i in planned]
     if len(there) < len(planned):
         raise SystemExit(
@@ -147,12 +147,11 @@ def digits_kinds() -> dict[str, Any]:
     recipe, dataset, artifacts = get_recipe("digits"), resolve("digits"), open_store("memory:")
     seconds: dict[str, list[float]] = defaultdict(list)
     work: dict[str, float] = defaultdict(float)
-    specs, leases = steps.plan(recipe, dataset, artifacts, None).specs, artifacts.leases(Job.new())
+    specs, leases = zoo_plan.plan(recipe, dataset, artifacts, None).specs, artifacts.leases(Job.new())
     with threads(1):
         warm = open_store("memory:")
-        build_and_commit(
-            specs[0], dataset, warm, warm.leases(Job.new())
-        )  # compiles what every later model uses
+        # Compiles what every later model uses.
+        build_and_commit(specs[0], dataset, warm, warm.leases(Job.new()))
         for spec in specs:
             begun = time.process_time()
             build_and_commit(spec, dataset, artifacts, leases)

@@ -34,7 +34,7 @@ import numpy as np
 import torch
 from measure import save, spread
 
-from zooaudit.client import arrow_body
+from zooaudit.client_replies import arrow_body
 from zooaudit.kits.kit import Kit, find_kit, read_kit
 from zooaudit.scoring.answers import Job, score_all
 from zooaudit.serving.bodies import ARROW, JSON, RAW, read_rows

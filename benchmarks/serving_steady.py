@@ -141,9 +141,8 @@ def main() -> None:
                     if number % 10 == 0:
                         held.append(memory(pid))
                 print(f"cold {np.median(cold):.3f} s, memory {held}", file=sys.stderr, flush=True)
-                most = asyncio.run(
-                    load(urls[-1], kind, body, "", 32, 15.0)
-                )  # one kit: its answers go through the encoder together
+                # One kit: its answers go through the encoder together.
+                most = asyncio.run(load(urls[-1], kind, body, "", 32, 15.0))
                 print(most, file=sys.stderr, flush=True)
                 soak = asyncio.run(steady(urls[-8:], kind, body, 0.8 * most["per_second"], args.soak, pid))
         finally:

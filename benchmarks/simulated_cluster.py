@@ -40,7 +40,8 @@ from zooaudit.storage.memory import MemoryStore
 from zooaudit.training import queue_actor
 from zooaudit.training.farm import build_and_commit, ordered_tasks
 from zooaudit.training.queue_actor import QueueActor
-from zooaudit.training.ray_farm import GROW_EVERY_S, WAIT_FOR_PARENT_S, RayFarm
+from zooaudit.training.ray_farm import GROW_EVERY_S, RayFarm
+from zooaudit.training.ray_worker import WAIT_FOR_PARENT_S
 from zooaudit.zoo.arch import build_architecture
 from zooaudit.zoo.build import BuiltModel, ModelRecord, Parent, Status
 from zooaudit.zoo.spec import ModelSpec

@@ -29,7 +29,7 @@ from pathlib import Path
 import numpy as np
 from measure import save, spread
 
-from zooaudit.auditing import steps
+from zooaudit.auditing import answering
 from zooaudit.data.resolve import resolve
 from zooaudit.machine import cores
 from zooaudit.recipes.named import get_recipe
@@ -81,9 +81,8 @@ def main() -> None:
 @contextmanager
 def copy_of(store: Path, without: str) -> Iterator[Path]:
     """A copy of the store that lacks artifacts of one kind."""
-    with tempfile.TemporaryDirectory(
-        prefix=".zooaudit-benchmark-", dir=store.absolute().parent
-    ) as scratch:  # links need one file system
+    # Links need one file system.
+    with tempfile.TemporaryDirectory(prefix=".zooaudit-benchmark-", dir=store.absolute().parent) as scratch:
         copy = Path(scratch) / "store"
         shutil.copytree(
             store,
@@ -120,7 +119,7 @@ def ask_anew(recipe_name: str, store: Path, points: int) -> dict[str, float]:
     """One trial without stored answers: its seconds, and how many queries it cost."""
     bench = open_bench(recipe_name, store)
     questions = bench.questions[:, :points].contiguous()
-    assert steps.unanswered([bench.zoo.plan.victim], questions, bench.artifacts), (
+    assert answering.unanswered([bench.zoo.plan.victim], questions, bench.artifacts), (
         "these answers are there already"
     )
     started = time.perf_counter()

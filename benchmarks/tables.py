@@ -22,15 +22,14 @@ sys.path.insert(0, str(Path(__file__).parent))
 from large_tables import large_table
 from serving_tables import serving_table, steady_table, time_table
 from simulated_tables import simulated_table
+from thief_tables import disguises_table, own_defence_table, thieves_short, thieves_table
 from twin_tables import (
     baselines_table,
     checkpoint_table,
     curves_table,
-    disguises_table,
     power_short,
     power_table,
     short_table,
-    thieves_table,
     validity_table,
     victims_table,
 )
@@ -356,6 +355,8 @@ TABLES = {
     "checkpoint": checkpoint_table,
     "disguises": disguises_table,
     "thieves": thieves_table,
+    "thieves-short": thieves_short,
+    "own-defence": own_defence_table,
     "large": lambda: large_table(
         load("large_data"),
         load("large_data_kit") if (HERE / "results" / "large_data_kit.json").exists() else None,

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from zooaudit.studies import disguises, rivals
+from zooaudit.studies import rivals
 from zooaudit.studies.power import found
 from zooaudit.studies.rates import shown
 from zooaudit.studies.validity import EARLY, ONCE, SHOWN, by, leaning_of, luck_of, of, total, worst_of
@@ -32,7 +32,7 @@ POWER_CELLS = tuple(
 )
 
 
-def _load(name: str, folder: str = "verdict") -> tuple[list[Row], str]:
+def load_rows(name: str, folder: str = "verdict") -> tuple[list[Row], str]:
     """Rows, and where they come from in a line; nothing where a study was not run yet."""
     results = DOCS / folder
     if not (results / f"{name}.json").exists():
@@ -43,14 +43,14 @@ def _load(name: str, folder: str = "verdict") -> tuple[list[Row], str]:
     return pq.read_table(results / f"{name}.parquet").to_pylist(), head
 
 
-def _table(head: str, columns: Sequence[str], lines: Sequence[Sequence[object]]) -> str:
+def as_table(head: str, columns: Sequence[str], lines: Sequence[Sequence[object]]) -> str:
     rows = [columns, ["---"] * len(columns), *lines]
     return "\n".join([head, "", *("| " + " | ".join(map(str, r)) + " |" for r in rows)])
 
 
 def validity_table() -> str:
     """Innocents called stolen, by family: of the true victims."""
-    rows, head = _load("validity")
+    rows, head = load_rows("validity")
     if not rows:
         return head
     true = of(rows, true=True)
@@ -60,14 +60,14 @@ def validity_table() -> str:
         counts = [total(of(part, questions=q, rule=rule, access=a), "stolen") for q, rule, a in CELLS]
         lines.append([family, counts[0][1], *(f"{k}: {shown(k, n)}" for k, n in counts)])
     titles = [f"{q}, {a}" + (", stopping early" if rule == EARLY else "") for q, rule, a in CELLS]
-    return _table(
+    return as_table(
         f"{head} innocents called stolen, share [95 % interval].", ["innocents", "judgements", *titles], lines
     )
 
 
 def victims_table() -> str:
     """The same victim by victim, and each candidate in turn as the victim."""
-    rows, head = _load("validity")
+    rows, head = load_rows("validity")
     if not rows:
         return head
     lines = []
@@ -104,7 +104,7 @@ def victims_table() -> str:
         " count once; p: how likely so large a share is, if every such source leaned its own way. Last row,"
         " *called stolen*: p is how likely as many are, had each victim been any one of its candidates."
     )
-    return _table(
+    return as_table(
         text, [*columns, "hubs", "kits that refuse", "checks of the true victim that are off"], lines
     )
 
@@ -135,8 +135,8 @@ SHORT_GROUPS = {
 
 def short_table() -> str:
     """Innocents and thieves in four rows, for README.md; in the order of SHORT_CELLS."""
-    innocent, head = _load("validity")
-    thieves, _ = _load("power")
+    innocent, head = load_rows("validity")
+    thieves, _ = load_rows("power")
     if not innocent or not thieves:
         return head
     true, main = of(innocent, true=True, rule=ONCE), of(thieves, curve="", rule=ONCE)
@@ -152,7 +152,7 @@ def short_table() -> str:
         "called stolen, by probabilities",
         "called stolen, by labels",
     ]
-    return _table(
+    return as_table(
         f"Share called stolen at level .05 [95 % interval]; {head.partition('`: ')[2]}", columns, lines
     )
 
@@ -168,7 +168,7 @@ def power_short() -> str:
 
 def power_table(wanted: Callable[[str], bool] = lambda kind: True) -> str:
     """Thieves found, by family."""
-    rows, head = _load("power")
+    rows, head = load_rows("power")
     if not rows:
         return head
     main = of(rows, curve="")
@@ -177,7 +177,7 @@ def power_table(wanted: Callable[[str], bool] = lambda kind: True) -> str:
         once = of(part, rule=ONCE)
         thieves = {r["thief"]: r for r in once}.values()
         recovery, agreement = (
-            _range([r[c] for r in thieves if r[c] is not None]) for c in ("recovery", "agreement")
+            as_range([r[c] for r in thieves if r[c] is not None]) for c in ("recovery", "agreement")
         )
         cells = [shown(*found(of(once, questions=q, access=a))) for q, a in POWER_CELLS]
         early = of(part, rule=EARLY, questions="2,000", access="probabilities")
@@ -194,16 +194,16 @@ def power_table(wanted: Callable[[str], bool] = lambda kind: True) -> str:
         *titles,
         "median queries when found, stopping early, of 2,000",
     ]
-    return _table(f"{head} share called stolen at level .05 [95 % interval].", columns, lines)
+    return as_table(f"{head} share called stolen at level .05 [95 % interval].", columns, lines)
 
 
-def _range(values: Sequence[float]) -> str:
+def as_range(values: Sequence[float]) -> str:
     return f"{min(values):.2f} to {max(values):.2f}" if values else "-"
 
 
 def curves_table() -> str:
     """Power against questions, references and twins."""
-    rows, head = _load("power")
+    rows, head = load_rows("power")
     if not rows:
         return head
     lines = []
@@ -228,7 +228,7 @@ def curves_table() -> str:
         "level",
         *(f"{who}, {a}" for who in ("weights taken", "answers learnt") for a in ("probabilities", "label")),
     ]
-    return _table(
+    return as_table(
         f"{head} share called stolen; {SHOWN} questions, all references and twins, unless said otherwise.",
         columns,
         lines,
@@ -237,7 +237,7 @@ def curves_table() -> str:
 
 def baselines_table() -> str:
     """Other methods under the same test."""
-    rows, head = _load("baselines")
+    rows, head = load_rows("baselines")
     if not rows:
         return head
     lines = []
@@ -270,7 +270,7 @@ def baselines_table() -> str:
         f"{whom} by the paper's own rule"
         for whom in ("weights taken: found", "answers learnt: found", "innocents accused")
     ]
-    return _table(head, columns, lines)
+    return as_table(head, columns, lines)
 
 
 OF_USE = 0.5
@@ -280,8 +280,8 @@ CHECKPOINT_CELLS = tuple((q, a) for q in ("500", SHOWN, "2,000") for a in ("prob
 
 def checkpoint_table() -> str:
     """One public checkpoint and its descendants: innocents and thieves called stolen, by family."""
-    innocent, head = _load("validity", "checkpoint")
-    thieves, _ = _load("power", "checkpoint")
+    innocent, head = load_rows("validity", "checkpoint")
+    thieves, _ = load_rows("power", "checkpoint")
     if not innocent or not thieves:
         return head
     true, main = of(innocent, true=True, rule=ONCE), of(thieves, curve="", rule=ONCE)
@@ -306,61 +306,9 @@ def checkpoint_table() -> str:
         counts = [found(of(part, questions=q, access=a)) for q, a in CHECKPOINT_CELLS]
         lines.append([name, *(f"{k} of {n}" for k, n in counts)])
     titles = [f"{q}, {a}" for q, a in CHECKPOINT_CELLS]
-    return _table(
+    return as_table(
         f"{head} called stolen at level .05, by how many questions and what is told.", ["", *titles], lines
     )
-
-
-def disguises_table() -> str:
-    """Thieves who change something on the way: found at each access, and what it costs them."""
-    rows, head = _load("disguises")
-    if not rows:
-        return head
-    accesses = list(dict.fromkeys(r["access"] for r in rows))
-    lines = []
-    for name, part in by(rows, "disguise").items():
-        for taken in (True, False):
-            mine = [r for r in part if r["taken"] is taken]
-            once = of(mine, access=accesses[0])
-            cells = [shown(*disguises.found(of(mine, access=a))) for a in accesses]
-            lines.append(
-                [name, "taken" if taken else "learnt", len(once), f"{disguises.cost(once):.1f}", *cells]
-            )
-    columns = ["on the way", "weights or answers", "thieves", "points of accuracy lost (median)", *accesses]
-    return _table(
-        f"{head} share called stolen at level .05 [95 % interval], {disguises.ASKED} questions.",
-        columns,
-        lines,
-    )
-
-
-THIEVES_CELLS = (
-    ("1,000", "probabilities"),
-    ("1,000", "label"),
-    ("1,000 with the query log", "probabilities"),
-)
-
-
-def thieves_table() -> str:
-    """Every attack: what it costs the thief, and how often he is found; those of both
-    collections of models."""
-    rows, head = _load("power", "thieves")
-    if not rows:
-        return head
-    before, head_before = _load("power")
-    main = of([*before, *rows], curve="", rule=ONCE)
-    lines = []
-    for family, part in sorted(by(main, "family").items(), key=lambda kv: (not kv[1][0]["taken"], kv[0])):
-        thieves = list({r["thief"]: r for r in part}.values())
-        asked = [r["asked"] for r in thieves]
-        cost = f"{median(asked):,.0f} questions" if max(asked) else "the weights"
-        recovery, agreement = (
-            _range([r[c] for r in thieves if r[c] is not None]) for c in ("recovery", "agreement")
-        )
-        cells = [shown(*found(of(part, questions=q, access=a))) for q, a in THIEVES_CELLS]
-        lines.append([family, len(thieves), cost, recovery, agreement, *cells])
-    columns = ["attack", "thieves", "cost", "recovery", "agreement", *(f"{q}, {a}" for q, a in THIEVES_CELLS)]
-    return _table(f"{head_before} {head} share called stolen at level .05 [95 % interval].", columns, lines)
 
 
 def _share(count: int, n: int) -> str:

@@ -24,7 +24,7 @@ from typing import Any
 
 from measure import RESULTS, context, save, spread
 
-from zooaudit.auditing import steps
+from zooaudit.auditing import zoo_plan
 from zooaudit.data.images import Dataset
 from zooaudit.data.places import default_cache
 from zooaudit.data.resolve import resolve
@@ -72,7 +72,7 @@ def kind(spec: ModelSpec) -> str:
 
 def planned() -> tuple[Dataset, tuple[ModelSpec, ...]]:
     dataset = resolve(RECIPE.dataset)
-    return dataset, steps.plan(RECIPE, dataset, open_store("memory:"), None).specs
+    return dataset, zoo_plan.plan(RECIPE, dataset, open_store("memory:"), None).specs
 
 
 def plain(loaders: int, store: str | None, kinds: list[str] | None) -> None:

@@ -8,7 +8,6 @@ with Client("https://zooaudit.example", key) as service:
     print(verdict.twins.decision, verdict.twins.reason)
 """
 
-import io
 import json
 import random
 import time
@@ -22,18 +21,15 @@ import numpy as np
 import pyarrow as pa
 from pydantic import BaseModel
 
+from zooaudit.backoff import doubled_s
+from zooaudit.client_replies import MOST_QUERY_BYTES, arrow_body, may_pass, refusal, retry_after, whole
 from zooaudit.data.limited_parquet import reader
-from zooaudit.errors import InputError, ServiceError, first_line
-from zooaudit.serving import schemas
+from zooaudit.errors import ServiceError, first_line
+from zooaudit.serving import audit_schemas, schemas
 
 ARROW = "application/vnd.apache.arrow.stream"
-PROBLEM = "application/problem+json"
-MOST_REPLY_BYTES, MOST_QUERY_BYTES = 2**31, 2**32
-"""Of a reply, and of the questions in it: 5,000 images of 224 by 224 in colour take 3 GB."""
 MOST = 1000
 """Entries of a page."""
-AGAIN = (429, 502, 503, 504)
-"""Statuses that may pass."""
 ENDED = ("done", "failed", "cancelled")
 Method = Literal["twins", "paper"]
 By = Literal["rank", "normal"]
@@ -177,7 +173,7 @@ class Client:
         ask_everything: bool = False,
         fresh: bool = False,
         once: str = "",
-    ) -> schemas.Audit:
+    ) -> audit_schemas.Audit:
         """Have the service ask a suspect behind a prediction API. However often it has to
         be sent: one audit comes of it.
 
@@ -190,7 +186,7 @@ class Client:
             once: a name of your own for this request. Asked for again with it within 24 hours, in another
                 process too, the same audit is meant. By default each decision is a request of its own.
         """
-        asked = schemas.AuditRequest(
+        asked = audit_schemas.AuditRequest(
             kit=id_,
             suspect=suspect,
             level=level,
@@ -204,32 +200,37 @@ class Client:
         )
         headers = {"Content-Type": "application/json", "Idempotency-Key": once or str(uuid.uuid4())}
         reply = self._asked("POST", "/audits", content=asked.model_dump_json(), headers=headers)
-        return schemas.Audit.model_validate_json(reply.content)
+        return audit_schemas.Audit.model_validate_json(reply.content)
 
-    def audits(self, limit: int = 200, state: schemas.State | None = None) -> list[schemas.Audit]:
+    def audits(self, limit: int = 200, state: schemas.State | None = None) -> list[audit_schemas.Audit]:
         """The last audits of this key, so many at most: those that have not ended first,
         the newest first among them."""
-        found: dict[str, schemas.Audit] = {}  # one that ends between two pages may be on both
+        found: dict[str, audit_schemas.Audit] = {}  # one that ends between two pages may be on both
         asked: dict[str, Any] = {"state": state} if state else {}
         while len(found) < limit:
-            page = self._get(schemas.Audits, "/audits", asked | {"limit": min(MOST, limit - len(found))})
+            page = self._get(
+                audit_schemas.Audits, "/audits", asked | {"limit": min(MOST, limit - len(found))}
+            )
             found |= {a.id: a for a in page.audits}
             if page.next is None:
                 break
             asked["cursor"] = page.next
         return list(found.values())
 
-    def progress(self, audit: str) -> schemas.Audit:
+    def progress(self, audit: str) -> audit_schemas.Audit:
         """How far an audit is, or what came of it."""
-        return self._get(schemas.Audit, f"/audits/{audit}")
+        return self._get(audit_schemas.Audit, f"/audits/{audit}")
 
-    def cancel(self, audit: str) -> schemas.Audit:
+    def cancel(self, audit: str) -> audit_schemas.Audit:
         """Stop an audit."""
-        return schemas.Audit.model_validate_json(self._asked("DELETE", f"/audits/{audit}").content)
+        return audit_schemas.Audit.model_validate_json(self._asked("DELETE", f"/audits/{audit}").content)
 
     def wait(
-        self, audit: str, every_s: float = 1.0, on_progress: Callable[[schemas.Audit], None] = lambda _: None
-    ) -> schemas.Audit:
+        self,
+        audit: str,
+        every_s: float = 1.0,
+        on_progress: Callable[[audit_schemas.Audit], None] = lambda _: None,
+    ) -> audit_schemas.Audit:
         """Wait until an audit has ended; ``on_progress`` is called with each state of it."""
         while True:
             found = self.progress(audit)
@@ -244,7 +245,7 @@ class Client:
     def _bounded(self, request: httpx.Request) -> httpx.Response:
         reply = self._http.send(request, stream=True)
         try:
-            return _whole(reply)
+            return whole(reply)
         finally:
             reply.close()
 
@@ -263,73 +264,12 @@ class Client:
             else:
                 if reply.is_success:
                     return reply
-                refused = _refused(reply)
-                if not _may_pass(reply):
+                refused = refusal(reply)
+                if not may_pass(reply):
                     raise refused
-                wait, trouble, status = _retry_after(reply), str(refused), reply.status_code
+                wait, trouble, status = retry_after(reply), str(refused), reply.status_code
             failures += 1
-            wait = max(wait, random.random() * min(5.0, 0.1 * 2.0 ** min(failures, 30)))
+            wait = max(wait, random.random() * doubled_s(failures, 0.1, 5.0))
             if time.monotonic() + wait > end:
                 raise ServiceError(f"{trouble}, {failures} times", status)
             time.sleep(wait)
-
-
-def _whole(reply: httpx.Response) -> httpx.Response:
-    """A reply that is being received, once it has come; no more than so much of it."""
-    size, parts = 0, []
-    for part in reply.iter_bytes():
-        size += len(part)
-        if size > MOST_REPLY_BYTES:
-            raise ServiceError(
-                f"the service answers with more than {MOST_REPLY_BYTES:,} bytes; is it a scoring service?",
-                reply.status_code,
-            )
-        parts.append(part)
-    headers = [
-        (k, v)
-        for k, v in reply.headers.multi_items()
-        if k.lower() not in ("content-encoding", "content-length")
-    ]
-    return httpx.Response(reply.status_code, headers=headers, content=b"".join(parts), request=reply.request)
-
-
-def arrow_body(answers: np.ndarray) -> bytes:
-    """Answers ``[n, K]`` as an Arrow stream of ``query`` and ``probabilities``.
-
-    Raises:
-        InputError: another shape.
-    """
-    if answers.ndim != 2 or 0 in answers.shape:
-        raise InputError(f"answers have the shape {answers.shape}; expected [questions, classes]")
-    flat = pa.FixedSizeListArray.from_arrays(pa.array(answers.ravel()), answers.shape[1])
-    table = pa.table({"query": pa.array(np.arange(len(answers)), pa.int32()), "probabilities": flat})
-    sink = io.BytesIO()
-    with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table)
-    return sink.getvalue()
-
-
-def _may_pass(reply: httpx.Response) -> bool:
-    """Whether to try again. A 500 without a problem document is not the application's: the replica that
-    worked on it has died."""
-    died = reply.status_code == 500 and reply.headers.get("Content-Type", "") != PROBLEM
-    return died or reply.status_code in AGAIN
-
-
-def _retry_after(reply: httpx.Response) -> float:
-    """Seconds; a proxy may say a date, which is left to the backing off."""
-    value = reply.headers.get("Retry-After", "")
-    return float(value) if value.isascii() and value.isdecimal() else 0.0
-
-
-def _refused(reply: httpx.Response) -> ServiceError:
-    try:
-        result = schemas.Problem.model_validate_json(reply.content)
-    except ValueError:
-        return ServiceError(f"the service answers {reply.status_code}: {reply.text[:200]}", reply.status_code)
-    parts = [
-        result.detail,
-        f"found {result.found}" if result.found else "",
-        f"expected {result.expected}" if result.expected else "",
-    ]
-    return ServiceError("; ".join(p for p in parts if p), result.status, result.found, result.expected)

@@ -41,9 +41,8 @@ def linked(source: Path, target: Path, jobs: list[Job]) -> None:
     ]
     names += [Path("pools.npz"), Path("start.safetensors")]
     for job in jobs:
-        files = sorted(
-            (source / "models" / job.id).glob("*"), key=lambda p: p.name == "about.json"
-        )  # written last
+        # Written last.
+        files = sorted((source / "models" / job.id).glob("*"), key=lambda p: p.name == "about.json")
         names += [p.relative_to(source) for p in files]
     for name in names:
         if not (target / name).exists():

@@ -285,9 +285,8 @@ def _about(bench: Bench, made: Made, natural: Tensor) -> dict[str, Any]:
     if job.parent and not job.interface:
         source = models.about_of(bench.folder, f"{job.victim}-victim" if job.role == "thief" else job.parent)
         about["recovery"] = round(accuracy / source["accuracy"], 4)
-    if (
-        job.role == "thief"
-    ):  # a second-generation thief's queries went to the first one, whose own are in the victim's log
+    # A second-generation thief's queries went to the first one, whose own are in the victim's log.
+    if job.role == "thief":
         about["asked_attacker"] = sorted(int(i) for i in made.pool if i < ASKED)
         if job.parent != f"{job.victim}-victim":
             about["asked_attacker"] = models.about_of(bench.folder, job.parent)["asked_attacker"]

@@ -39,9 +39,8 @@ def write(out: Path, jobs: Iterable[Job]) -> list[Path]:
         images, labels = stored.load(out, job.dataset).part(job.options["part"], OWNER_IMAGES[job.dataset])
         path.parent.mkdir(exist_ok=True)
         partial = path.with_suffix(".tmp.npz")
-        np.savez(
-            partial, images=images[:COUNT].numpy(), labels=labels[:COUNT].numpy()
-        )  # a part is in random order
+        # A part is in random order.
+        np.savez(partial, images=images[:COUNT].numpy(), labels=labels[:COUNT].numpy())
         partial.rename(path)
         made.append(path)
     return made

@@ -16,14 +16,14 @@ from zooaudit.serving.settings import Settings
 
 DYING = """
 import os, pathlib, sys, time
-import zooaudit.serving.auditor as auditing
+from zooaudit.serving import audit_run, auditor as auditing
 from zooaudit.serving.settings import Settings
 from zooaudit.suspects.api import ApiBlackBox
 
 store, data, *ids = sys.argv[1:]
 ask = ApiBlackBox.ask
 ApiBlackBox.ask = lambda self, images: os._exit(9) if "/a/" in str(self._ledger.path) else ask(self, images)
-auditing.digest_of = lambda value: value if isinstance(value, str) else "ledger"
+audit_run.digest_of = lambda value: value if isinstance(value, str) else "ledger"
 
 def served():
     made = auditing.Auditor(Settings(store, data=pathlib.Path(data), suspects=("127.0.0.1",)))
@@ -48,7 +48,7 @@ def test_a_poison_audit_is_started_three_times_and_then_failed(
     """Whatever ends the process (here a kill as the request is made), the audit is not
     started for ever, nor billed each time."""
     made = Auditor(auditor_settings)
-    made._line.close()  # it is only entered
+    made._queue.close()  # it is only entered
     id_ = made.submit("a", asked(kit_store[1], own_stranger.url))["id"]
     innocent = made.submit("b", asked(kit_store[1], own_stranger.url))["id"]
     made.close()

@@ -15,6 +15,7 @@ import pytest
 from cluster.seaweed import Seaweed
 from tests.support.finished import MODELS, Finished
 from tests.support.runs import finished_models, objects, processes, result, start, wait_for
+from zooaudit.auditing.context import Context
 from zooaudit.auditing.pipeline import build_zoo
 from zooaudit.data.images import Dataset
 from zooaudit.errors import ConfigError
@@ -135,4 +136,4 @@ def test_killed_driver_resumes(finished: Finished, tmp_path: Path, monkeypatch: 
 
 def test_a_store_in_memory_is_refused(digits: Dataset) -> None:
     with pytest.raises(ConfigError, match="--farm serial"):
-        build_zoo(DIGITS, digits, open_store("memory:"), RayFarm(), lambda _: None)
+        build_zoo(Context(DIGITS, digits, open_store("memory:"), RayFarm(), lambda _: None))

@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from torch import nn
 
 from tests.support.makers import Affine
-from zooaudit.auditing import steps
+from zooaudit.auditing import answering
 from zooaudit.data.images import Dataset
 from zooaudit.errors import AnswersError, DamagedArtifactError
 from zooaudit.paper.fingerprint import ask, check_answers, fingerprints, queries
-from zooaudit.storage.artifacts import Artifacts, table_to_bytes
+from zooaudit.storage.artifacts import Artifacts
+from zooaudit.storage.encoding import table_to_bytes
 from zooaudit.suspects.blackbox import SUM_TOLERANCE, TorchBlackBox
 
 
@@ -114,9 +115,9 @@ def kept(artifacts: Artifacts, digits: Dataset) -> tuple[Artifacts, torch.Tensor
     """Stored answers of forty models to some questions."""
     asked = torch.rand(2, 3, 2, *digits.image_shape)
     given = {f"model-{i}": torch.rand(2, 3, 2, 10) for i in range(40)}
-    for model, id_ in steps.answers_ids(list(given), asked).items():
-        content = table_to_bytes(steps.answers_table(given[model], steps.answers_schema(10)))
-        artifacts.save("answers", id_, {steps.ANSWERS: content}, {"model": model, "queries": 12})
+    for model, id_ in answering.answers_ids(list(given), asked).items():
+        content = table_to_bytes(answering.answers_table(given[model], answering.answers_schema(10)))
+        artifacts.save("answers", id_, {answering.ANSWERS: content}, {"model": model, "queries": 12})
     return artifacts, asked, given
 
 
@@ -125,7 +126,7 @@ def test_stored_answers_come_back_by_model_in_the_order_asked_for(
 ) -> None:
     artifacts, asked, given = kept
     wanted = sorted(given, reverse=True)
-    found = steps.answers(wanted, asked, digits, artifacts)
+    found = answering.answers(wanted, asked, digits, artifacts)
     assert list(found) == wanted
     assert all(torch.equal(found[m], given[m]) for m in wanted)
 
@@ -134,11 +135,11 @@ def test_damaged_answers_among_many_are_named(
     kept: tuple[Artifacts, torch.Tensor, dict[str, torch.Tensor]], digits: Dataset
 ) -> None:
     artifacts, asked, given = kept
-    id_ = steps.answers_ids(["model-7"], asked)["model-7"]
-    sha = artifacts.load("answers", id_).files[steps.ANSWERS]["sha256"]
+    id_ = answering.answers_ids(["model-7"], asked)["model-7"]
+    sha = artifacts.load("answers", id_).files[answering.ANSWERS]["sha256"]
     key = f"objects/{sha[:2]}/{sha}"
     content = artifacts._store.read(key)
     artifacts._store.delete(key)
     artifacts._store.create(key, content[:-1])
     with pytest.raises(DamagedArtifactError, match=rf"answers {id_}: answers\.parquet"):
-        steps.answers(list(given), asked, digits, artifacts)
+        answering.answers(list(given), asked, digits, artifacts)

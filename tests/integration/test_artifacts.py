@@ -13,7 +13,8 @@ import torch
 from zooaudit.config import canonical_json, digest_of
 from zooaudit.databases import claim_format
 from zooaudit.errors import DamagedArtifactError, FormatError, InputError, MissingArtifactError, StoreError
-from zooaudit.storage.artifacts import Artifacts, table_to_bytes, tensors_to_bytes
+from zooaudit.storage.artifacts import Artifacts
+from zooaudit.storage.encoding import table_to_bytes, tensors_to_bytes
 from zooaudit.storage.manifest import digest_of_body
 from zooaudit.storage.opening import open_store
 from zooaudit.storage.port import Store

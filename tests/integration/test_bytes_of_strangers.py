@@ -76,7 +76,7 @@ def test_any_bytes_in_a_store_are_an_artifact_or_our_error(damage: bytes, place:
     """The loader on damaged content whose digests a stranger made right."""
     import torch
 
-    from zooaudit.storage.artifacts import table_to_bytes, tensors_to_bytes
+    from zooaudit.storage.encoding import table_to_bytes, tensors_to_bytes
 
     good = {
         "t.safetensors": tensors_to_bytes({"v": torch.rand(3)}),

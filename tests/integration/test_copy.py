@@ -11,7 +11,9 @@ from tests.support.copies import Capture, contents, filled
 from tests.support.farms import Untouched, quiet
 from tests.support.finished import MODELS, Finished
 from tests.support.zoos import TINY
-from zooaudit.auditing.pipeline import Audit, run_audit
+from zooaudit.auditing.context import Context
+from zooaudit.auditing.pipeline import run_audit
+from zooaudit.auditing.results import Audit
 from zooaudit.cli.main import main
 from zooaudit.config import Recipe
 from zooaudit.data.images import Dataset
@@ -144,7 +146,7 @@ def audited(finished: Finished, digits: Dataset, tmp_path_factory: pytest.TempPa
 
 def audit(artifacts: Artifacts, name: str, recipe: Recipe, digits: Dataset, folder: Path) -> Audit:
     begin_run(artifacts, name, recipe, digits.digest, None)
-    done = run_audit(recipe, digits, artifacts, SerialFarm(), quiet)
+    done = run_audit(Context(recipe, digits, artifacts, SerialFarm(), quiet))
     (folder / name).mkdir()
     (folder / name / "report.html").write_text(f"<p>{name}")
     save_report(artifacts, name, folder / name)
@@ -183,7 +185,7 @@ def test_a_run_is_copied_with_all_it_needs_and_nothing_else(
     }
     assert copied.ids("run") == copied.ids("report") == ["first"]
     before = contents(copied)
-    again = run_audit(DIGITS, digits, copied, Untouched(), quiet)
+    again = run_audit(Context(DIGITS, digits, copied, Untouched(), quiet))
     assert again.zoo.trained == 0
     assert contents(copied) == before, "a step had to be made again"
     assert again.kit_id in source.ids("kit")

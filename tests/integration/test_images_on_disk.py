@@ -14,6 +14,7 @@ from torch import Tensor
 
 from tests.support.makers import png
 from tests.support.zoos import TINY
+from zooaudit.auditing.context import Context
 from zooaudit.auditing.pipeline import run_audit
 from zooaudit.config import OwnTraining
 from zooaudit.data.decode import decode_image
@@ -50,7 +51,7 @@ def test_an_audit_of_data_on_disk_is_that_of_data_in_memory_to_the_bit(
     vars(on_disk)["digest"] = digits.digest  # what ids and seeds follow from
     recipe = replace(TINY, zoo=replace(TINY.zoo, twins=2, references=4))
     first, second = (
-        run_audit(recipe, data, open_store("memory:"), SerialFarm(), lambda _: None)
+        run_audit(Context(recipe, data, open_store("memory:"), SerialFarm(), lambda _: None))
         for data in (digits, on_disk)
     )
     assert [s.verdict for s in first.suspects] == [s.verdict for s in second.suspects]

@@ -20,12 +20,15 @@ import torch
 from tests.support.collecting import Notebook, Tags, key
 from tests.support.farms import quiet, with_zoo
 from tests.support.makers import ATTACK
-from zooaudit.auditing import steps
-from zooaudit.auditing.pipeline import Zoo, build_zoo
+from zooaudit.auditing import answering
+from zooaudit.auditing.context import Context
+from zooaudit.auditing.pipeline import build_zoo
+from zooaudit.auditing.results import Zoo
 from zooaudit.config import Recipe, TrainConfig
 from zooaudit.data.images import Dataset
+from zooaudit.planning.given import Devices
 from zooaudit.planning.measured import DOMAINS
-from zooaudit.planning.sizing import Devices, estimate
+from zooaudit.planning.sizing import estimate
 from zooaudit.recipes.named import DIGITS
 from zooaudit.storage.artifacts import Artifacts
 from zooaudit.storage.opening import open_store
@@ -69,14 +72,14 @@ def ask_one_and_retry(zoo: Zoo, dataset: Dataset, artifacts: Artifacts) -> int:
     """What a driver does after the zoo: ask a model; and a store that had to be asked three
     times. Returns the queries."""
     asked = torch.rand(2, 5, 2, *dataset.image_shape)
-    steps.answers([zoo.plan.victim], asked, dataset, artifacts)
+    answering.answers([zoo.plan.victim], asked, dataset, artifacts)
     Backoff(60, sleep=lambda _: None).call(fails_twice, lambda _: True)
     return 20
 
 
 def test_what_a_farm_and_an_audit_record(notebook: Notebook, digits: Dataset) -> None:
     artifacts = open_store("memory:")
-    zoo = build_zoo(small_recipe(), digits, artifacts, SerialFarm(), quiet)
+    zoo = build_zoo(Context(small_recipe(), digits, artifacts, SerialFarm(), quiet))
     before_asking = dict(notebook.amount)
     for (name, tags), amount in expected(zoo).items():
         measured = notebook.times if name in (MODEL_SECONDS.name, STORE_SECONDS.name) else notebook.amount
@@ -91,9 +94,9 @@ def test_what_a_farm_and_an_audit_record(notebook: Notebook, digits: Dataset) ->
 
 def test_a_model_that_the_store_holds_is_not_counted_again(notebook: Notebook, digits: Dataset) -> None:
     artifacts = open_store("memory:")
-    zoo = build_zoo(small_recipe(), digits, artifacts, SerialFarm(), quiet)
+    zoo = build_zoo(Context(small_recipe(), digits, artifacts, SerialFarm(), quiet))
     before = sum(v for (n, _), v in notebook.amount.items() if n == MODELS.name)
-    build_zoo(small_recipe(), digits, artifacts, SerialFarm(), quiet)
+    build_zoo(Context(small_recipe(), digits, artifacts, SerialFarm(), quiet))
     assert (
         sum(v for (n, _), v in notebook.amount.items() if n == MODELS.name) == before == len(zoo.plan.specs)
     )
@@ -164,7 +167,7 @@ def test_ray_exports_them_for_prometheus(exporting_ray: str, digits: Dataset, tm
 
     artifacts = open_store(str(tmp_path / "store"))
     artifacts.save("note", "first", {}, {})  # or each worker that is the first to save would mark the store
-    zoo = build_zoo(small_recipe(), digits, artifacts, RayFarm(), quiet)
+    zoo = build_zoo(Context(small_recipe(), digits, artifacts, RayFarm(), quiet))
     wanted = expected(zoo)
     wanted[key(QUERIES, asker="auditor")] = ask_one_and_retry(zoo, digits, artifacts)
     wanted[key(STORE_RETRIES)] = 2

@@ -12,7 +12,8 @@ from zooaudit.config import FingerprintConfig, VerdictConfig
 from zooaudit.data.images import Dataset
 from zooaudit.errors import ConfigError, DamagedArtifactError, MissingArtifactError, ModelError
 from zooaudit.recipes.named import DIGITS
-from zooaudit.storage.artifacts import Artifacts, tensors_to_bytes
+from zooaudit.storage.artifacts import Artifacts
+from zooaudit.storage.encoding import tensors_to_bytes
 from zooaudit.storage.models import OwnModel, load_module, load_record, save_built, save_own
 from zooaudit.storage.runs import begin_run, load_report, save_report
 from zooaudit.zoo.build import BuiltModel, ModelRecord, Status

@@ -20,7 +20,8 @@ from zooaudit.storage.models import KIND, load_module, load_record
 from zooaudit.storage.opening import open_store
 from zooaudit.training.cluster import QUIET
 from zooaudit.training.farm import SerialFarm
-from zooaudit.training.ray_farm import RayFarm, granted
+from zooaudit.training.ray_farm import RayFarm
+from zooaudit.training.ray_worker import granted
 from zooaudit.training.work_queue import FarmStatus
 from zooaudit.zoo.spec import ModelSpec, Role
 

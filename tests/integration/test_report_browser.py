@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page
 from tests.support.cases import Capture, kit_of, suspect
 from tests.support.console import browser as browser  # fixture
 from tests.support.reports import FACTS, with_failure, with_twin_test
-from zooaudit.auditing.pipeline import Audit
+from zooaudit.auditing.results import Audit
 from zooaudit.cli.main import main
 from zooaudit.reporting.report import render
 from zooaudit.zoo.spec import Role

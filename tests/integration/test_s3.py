@@ -17,7 +17,7 @@ import pytest
 
 from cluster.seaweed import Seaweed, make_bucket
 from zooaudit.errors import DamagedArtifactError, InputError, MissingArtifactError, StoreError
-from zooaudit.storage import s3
+from zooaudit.storage import s3_requests
 from zooaudit.storage.opening import open_store
 from zooaudit.storage.retry import Backoff
 from zooaudit.storage.s3 import S3Store
@@ -46,7 +46,7 @@ def test_more_than_a_thousand_keys_are_all_listed(store: S3Store) -> None:
 def test_large_content_goes_in_parts_and_is_created_once(
     store: S3Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(s3, "PART_BYTES", 5 * 2**20)
+    monkeypatch.setattr(s3_requests, "PART_BYTES", 5 * 2**20)
     content = bytes(range(256)) * (12 * 2**12)  # 12 MiB: three parts
     assert store.create("large.bin", content)
     assert store.read("large.bin") == content

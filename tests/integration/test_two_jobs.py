@@ -10,7 +10,7 @@ import pytest
 from tests.support.finished import MODELS, Finished
 from tests.support.makers import trained_spec
 from tests.support.runs import TIMEOUT_S, leases_left, objects, processes, result, start, wait_for
-from zooaudit.auditing import steps
+from zooaudit.auditing import zoo_plan
 from zooaudit.data.images import Dataset
 from zooaudit.recipes.named import DIGITS
 from zooaudit.storage.leases import Job
@@ -30,7 +30,7 @@ def test_two_jobs_build_each_model_once(
     with (
         gate.pulsing()
     ):  # lets go of one model after another when both jobs have workers, or the first might build all of them
-        ids = [s.id for s in steps.plan(DIGITS, digits, artifacts, None).specs]
+        ids = [s.id for s in zoo_plan.plan(DIGITS, digits, artifacts, None).specs]
         assert all(gate.take(id_) for id_ in ids)
         runs = [start(bucket, "ray", tmp_path / name) for name in ("one", "two")]
         for run in runs:

@@ -12,7 +12,9 @@ import pytest
 
 from tests.support.farms import Untouched, quiet
 from tests.support.finished import Finished
-from zooaudit.auditing.pipeline import Audit, Suspect, run_audit
+from zooaudit.auditing.context import Context
+from zooaudit.auditing.pipeline import run_audit
+from zooaudit.auditing.results import Audit, Suspect
 from zooaudit.data.resolve import load_digits
 from zooaudit.paper.t_test import PaperDecision
 from zooaudit.recipes.named import get_recipe
@@ -74,7 +76,9 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="session")
 def audit(finished: Finished) -> Audit:
-    return run_audit(get_recipe("digits"), load_digits(), open_store(str(finished.store)), Untouched(), quiet)
+    return run_audit(
+        Context(get_recipe("digits"), load_digits(), open_store(str(finished.store)), Untouched(), quiet)
+    )
 
 
 PLACED: dict[bytes, np.ndarray] = {}

@@ -1,7 +1,7 @@
 """Victims that two workers of Ray train together."""
 
 from tests.support.farms import quiet, with_zoo
-from zooaudit.auditing.steps import plan
+from zooaudit.auditing.zoo_plan import plan
 from zooaudit.config import TrainConfig
 from zooaudit.data.images import Dataset
 from zooaudit.data.resolve import load_digits

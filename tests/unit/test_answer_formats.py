@@ -16,9 +16,10 @@ from zooaudit.serving.bodies import ACCEPTED, read_rows
 from zooaudit.serving.kit_routes import BODY
 from zooaudit.serving.problems import Refused
 from zooaudit.suspects.answers import BY_ENDING, FORMATS, read
+from zooaudit.suspects.how import ANSWERS, How
 from zooaudit.suspects.naming import Naming
 from zooaudit.suspects.offline import write_questions
-from zooaudit.suspects.opened import ANSWERS, How, OpenSuspect
+from zooaudit.suspects.opened import OpenSuspect
 
 CONSOLE = ROOT / "zooaudit" / "serving" / "console"
 CLASSES = ("ankle boot", "bag", "coat")

@@ -13,7 +13,8 @@ from tests.support.strangers import Stranger, serving
 from zooaudit.errors import ConfigError
 from zooaudit.suspects.blackbox import TorchBlackBox
 from zooaudit.suspects.contract_files import contract_of
-from zooaudit.suspects.opened import How, OpenSuspect
+from zooaudit.suspects.how import How
+from zooaudit.suspects.opened import OpenSuspect
 
 
 def how(tmp_path: Path, kit: tuple[str, ...] = CLASSES, **tables: dict[str, Any]) -> How:

@@ -16,7 +16,7 @@ from tests.support.asking import CLASSES, MODEL, asking, questions, truth
 from tests.support.certificates import certificates
 from tests.support.tritons import Triton, over_grpc
 from zooaudit.errors import AnswersError, ConfigError, SuspectError
-from zooaudit.suspects.metadata import model_of
+from zooaudit.suspects.metadata_reply import model_of
 from zooaudit.suspects.opening import opened
 from zooaudit.suspects.protobuf import config_of, metadata_of, outputs_of, varint
 from zooaudit.suspects.remote import remote_of

@@ -138,7 +138,7 @@ def test_a_command_asks_over_grpc_and_tells_what_it_found(
 def test_signing_is_for_the_command_line_alone() -> None:
     """The service's list of what it does not take is made from these: a new one is refused
     there by itself."""
-    from zooaudit.serving.auditor import MOST, NOT_OURS
+    from zooaudit.serving.audit_requests import MOST, NOT_OURS
 
     assert set(NOT_OURS) == {"ca"} | set(Signing.__dataclass_fields__)
     assert sorted(MOST) == ["batch", "concurrency", "largest_request", "patience_s", "timeout_s"]

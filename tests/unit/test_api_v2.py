@@ -15,7 +15,8 @@ import torch
 from tests.support.asking import CLASSES, MODEL, K, asking, questions, truth
 from tests.support.tritons import Triton, over_grpc, over_http
 from zooaudit.errors import ColumnsError, ConfigError
-from zooaudit.suspects.metadata import fitted, model_of
+from zooaudit.suspects.metadata import fitted
+from zooaudit.suspects.metadata_reply import model_of
 from zooaudit.suspects.pictures import cast
 from zooaudit.suspects.remote import remote_of
 

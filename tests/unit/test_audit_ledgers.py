@@ -11,7 +11,7 @@ import torch
 
 from tests.support.auditors import asked, auditor, ended, until
 from tests.support.strangers import Stranger
-from zooaudit.serving import auditor as auditing
+from zooaudit.serving import audit_run
 from zooaudit.serving.audit_records import AuditRecords
 from zooaudit.serving.settings import Settings
 from zooaudit.storage.opening import open_store
@@ -68,7 +68,7 @@ def test_two_audits_of_one_suspect_wait_for_each_other(
     own_stranger: Stranger,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(auditing, "BUSY_S", 0.1)
+    monkeypatch.setattr(audit_run, "BUSY_S", 0.1)
     own_stranger.slow_s = 0.05
     with auditor(auditor_settings) as made:
         ids = [made.submit("a", asked(kit_store[1], own_stranger.url, concurrency=1))["id"] for _ in range(2)]

@@ -18,6 +18,7 @@ import pytest
 
 from tests.support.parquet_bombs import bomb
 from zooaudit import client as clients
+from zooaudit import client_replies
 from zooaudit.cli.main import main
 from zooaudit.client import Client
 from zooaudit.data import limited_parquet
@@ -27,8 +28,9 @@ from zooaudit.evidence.packs import opened
 from zooaudit.suspects import answers, offline
 from zooaudit.suspects import exported as exporting
 from zooaudit.suspects.exported import load_exported
+from zooaudit.suspects.how import How
 from zooaudit.suspects.naming import Naming
-from zooaudit.suspects.opened import How, OpenSuspect
+from zooaudit.suspects.opened import OpenSuspect
 from zooaudit.suspects.weights import refuse_pickle
 
 CLASSES = ("a", "b", "c")
@@ -116,7 +118,7 @@ def test_questions_of_a_service_are_read_within_limits(monkeypatch: pytest.Monke
             ServiceError, match=r"the service's questions cannot be read .*is it a scoring service"
         ):
             answering(body).queries("k")
-    monkeypatch.setattr(clients, "MOST_REPLY_BYTES", 1000)
+    monkeypatch.setattr(client_replies, "MOST_REPLY_BYTES", 1000)
     with pytest.raises(ServiceError, match="answers with more than 1,000 bytes"):
         answering(b"x" * 1001).queries("k")
 

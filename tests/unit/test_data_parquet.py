@@ -14,7 +14,7 @@ import pytest
 from tests.support.data_folders import refused, told
 from tests.support.data_parquet import IMAGES, LABELS, PNGS, ROWS, saved, written
 from tests.support.makers import IMAGE_TYPE, png, write_parquet
-from zooaudit.data import parquet, readers
+from zooaudit.data import parquet_columns, readers
 from zooaudit.data.decode import decode_all
 from zooaudit.data.readers import read_dataset
 from zooaudit.data.reading import Reading
@@ -204,7 +204,7 @@ def test_one_row_group_of_everything_is_read_a_few_rows_at_a_time(
         return decode_all(each(), *rest)
 
     monkeypatch.setattr(readers, "decode_all", watched)
-    monkeypatch.setattr(parquet, "BATCH_BYTES", 2**21)
+    monkeypatch.setattr(parquet_columns, "BATCH_BYTES", 2**21)
     data = read_dataset(tmp_path, "mine")
     assert len(data.train) == 160 and pq.ParquetFile(tmp_path / "train.parquet").num_row_groups == 1
     assert most < images.nbytes / 3, f"{most / 2**20:.1f} of {images.nbytes / 2**20:.1f} MiB"

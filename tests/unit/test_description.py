@@ -13,7 +13,7 @@ from tests.support.service import Place, problem, submitted
 from tests.support.strangers import Stranger
 from zooaudit.errors import ConfigError
 from zooaudit.serving.application import ROUTERS
-from zooaudit.serving.auditor import MOST, NOT_OURS
+from zooaudit.serving.audit_requests import MOST, NOT_OURS
 from zooaudit.serving.suspects import KINDS, AddressSuspect, refuse_idle
 from zooaudit.suspects.naming import Naming
 from zooaudit.suspects.remote import Remote, remote_of

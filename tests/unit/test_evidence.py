@@ -23,7 +23,7 @@ from zooaudit.evidence.packs import Opened, export, opened
 from zooaudit.evidence.records import ANSWERS, commitment, keep
 from zooaudit.kits.kit import Kit, save_kit
 from zooaudit.recipes.named import RECIPES, recipe_from
-from zooaudit.storage.artifacts import table_to_bytes
+from zooaudit.storage.encoding import table_to_bytes
 from zooaudit.storage.opening import open_store
 from zooaudit.suspects.blackbox import Recorded, TorchBlackBox
 from zooaudit.verdict.decision import Decision

@@ -13,7 +13,7 @@ from zooaudit.cli.main import main
 from zooaudit.evidence.records import Together, commitment, keep
 from zooaudit.kits.kit import KIND as KIT
 from zooaudit.kits.kit import TENSORS, Kit
-from zooaudit.storage.artifacts import tensors_to_bytes
+from zooaudit.storage.encoding import tensors_to_bytes
 from zooaudit.storage.opening import open_store
 from zooaudit.suspects.blackbox import TorchBlackBox
 from zooaudit.verdict.decision import Decision

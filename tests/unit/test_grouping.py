@@ -13,6 +13,7 @@ from zooaudit.data.images import to_unit
 from zooaudit.reporting.explained import explained
 from zooaudit.suspects.access import Access
 from zooaudit.suspects.blackbox import TorchBlackBox
+from zooaudit.verdict.class_order import POORER, other_order
 from zooaudit.verdict.control import control
 from zooaudit.verdict.decision import Decision
 from zooaudit.verdict.examined import NATURAL, Candidate, Examined, Reference
@@ -20,7 +21,7 @@ from zooaudit.verdict.grouping import MOST, grouped, groups, kept, named_groups,
 from zooaudit.verdict.predicted import predicted
 from zooaudit.verdict.statistic import features
 from zooaudit.verdict.stored import described, read, tensors_of
-from zooaudit.verdict.twin_test import POORER, TwinTest
+from zooaudit.verdict.twin_test import TwinTest
 
 
 @pytest.mark.parametrize("classes", [2, 10, MOST])
@@ -137,7 +138,7 @@ def test_a_kit_of_many_classes_judges_alike_after_it_was_kept(test_: TwinTest) -
 def test_no_order_of_classes_is_believed_that_fits_by_chance(test_: TwinTest) -> None:
     """Of 200 classes and 20 checks, nearly any answers can be put in order."""
     answers = torch.rand(QUESTIONS, CLASSES, generator=torch.Generator().manual_seed(1))
-    assert test_.other_order(answers / answers.sum(1, keepdim=True)) == ()
+    assert other_order(test_, answers / answers.sum(1, keepdim=True)) == ()
 
 
 def test_controls_are_right_where_the_group_is(test_: TwinTest) -> None:

@@ -11,7 +11,7 @@ from tests.support.collecting import Notebook
 from tests.support.collecting import key as counted
 from tests.support.strangers import Stranger
 from zooaudit.errors import LimitError
-from zooaudit.serving.audit_queue import Line, Waiting
+from zooaudit.serving.audit_queue import AuditQueue, Waiting
 from zooaudit.serving.audit_records import OPEN
 from zooaudit.serving.settings import Settings
 from zooaudit.telemetry.metrics import SERVICE_AUDITS
@@ -53,7 +53,7 @@ def test_many_audits_that_are_sent_at_once_are_no_more_than_may_be(
     own_stranger.slow_s = 5.0
     together, refused = threading.Barrier(8), []
     with auditor(replace(auditor_settings, open_audits=2)) as made:
-        monkeypatch.setattr(made, "_within_limits", lambda *_: together.wait())
+        monkeypatch.setattr(made._limits, "check", lambda *_: together.wait())
 
         def one(number: int) -> None:
             try:
@@ -98,7 +98,7 @@ def test_an_audit_that_was_cancelled_is_counted_and_forgotten(
 
 
 def test_the_line_is_fair_and_lets_suspected_ones_run_one_at_a_time() -> None:
-    line = Line(most_of_one=3)
+    line = AuditQueue(most_of_one=3)
     for number in range(5):
         line.put(Waiting(f"a{number}", "a"))
     line.put(Waiting("b0", "b"))
@@ -107,7 +107,7 @@ def test_the_line_is_fair_and_lets_suspected_ones_run_one_at_a_time() -> None:
     assert taken == ["a0", "b0", "a1", "a2", "c0"], "the fifth place waits for another key's"
     line.close()
     assert line.take() is None
-    line = Line(3)
+    line = AuditQueue(3)
     for name in "xyz":
         line.put(Waiting(name, name, time.monotonic(), suspected=name != "z"))
     taken = [found.id for _ in range(2) if (found := line.take())]

@@ -11,8 +11,9 @@ from torchvision.models import mobilenet_v2, resnet18
 from tests.support.downloads import put
 from tests.support.published_files import NEW, REUSE, REUSED
 from zooaudit.errors import ModelError
-from zooaudit.studies import published_models
-from zooaudit.studies.published_models import in_one_row, load, quantised, unmasked
+from zooaudit.studies import published_weights
+from zooaudit.studies.published_models import load
+from zooaudit.studies.published_weights import in_one_row, quantised, unmasked
 
 
 class Parted(nn.Module):
@@ -73,7 +74,7 @@ def test_blocks_end_where_theirs_do() -> None:
         if stride == 2:
             ends.append(count)
     expected = [b - a for a, b in zip([0, *ends], [*ends, 19], strict=True)]
-    assert list(published_models.BLOCKS) == expected
+    assert list(published_weights.BLOCKS) == expected
 
 
 def test_a_quantised_net_is_made_of_the_one_that_it_was_quantised_from(tmp_path: Path) -> None:

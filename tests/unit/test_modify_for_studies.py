@@ -14,9 +14,11 @@ from zooaudit.data.images import Dataset, ImageSet
 from zooaudit.data.splits import overlapping_part, random_part
 from zooaudit.errors import ConfigError, DataError
 from zooaudit.zoo import modify as modifying
+from zooaudit.zoo import modify_adversarial as adversarial
 from zooaudit.zoo.build import BuiltModel, training_half
 from zooaudit.zoo.fit import accuracy
 from zooaudit.zoo.modify import modify
+from zooaudit.zoo.modify_steps import step
 from zooaudit.zoo.variants import modified, overlapping, weaker
 
 
@@ -68,15 +70,14 @@ def test_half_of_each_batch_has_the_models_own_uap_on_it(
         return crafted[-1], 1
 
     seen: list[torch.Tensor] = []
-    step = modifying._step
-    monkeypatch.setattr(modifying, "gradient_uap", white)
+    monkeypatch.setattr(adversarial, "gradient_uap", white)
     monkeypatch.setattr(
-        modifying,
-        "_step",
+        adversarial,
+        "step",
         lambda model, optimiser, x, labels: (seen.append(x), step(model, optimiser, x, labels)),
     )
-    modify(learnt, ModifyConfig("uap", modifying.UAP_EVERY + 1), digits.test, 0)
-    assert len(crafted) == 2 and len(seen) == modifying.UAP_EVERY + 1
+    modify(learnt, ModifyConfig("uap", adversarial.UAP_EVERY + 1), digits.test, 0)
+    assert len(crafted) == 2 and len(seen) == adversarial.UAP_EVERY + 1
     assert all((x[::2] == 1).all() and (x[1::2] < 1).any() for x in seen)
 
 

@@ -19,9 +19,10 @@ from safetensors.torch import save_file
 from tests.support.makers import Affine
 from zooaudit.errors import AnswersError, ColumnsError, ConfigError, InputError
 from zooaudit.suspects.contract_files import contract_of
+from zooaudit.suspects.how import ANSWERS, How
 from zooaudit.suspects.naming import Naming
 from zooaudit.suspects.offline import read_answers, write_questions
-from zooaudit.suspects.opened import ANSWERS, How, OpenSuspect
+from zooaudit.suspects.opened import OpenSuspect
 
 CLASSES = ("ankle boot", "bag", "coat")
 NAMING = Naming(CLASSES)

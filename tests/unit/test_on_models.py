@@ -18,7 +18,7 @@ from tests.support.foreign import REFERENCES, TWINS, VICTIM, change, collection,
 from zooaudit.baselines import dataset_inference
 from zooaudit.baselines.methods import METHODS, Crafted
 from zooaudit.baselines.rules import FEWEST, normal_bound
-from zooaudit.cli.study import _chosen
+from zooaudit.cli.study import named_studies
 from zooaudit.errors import ConfigError, DataError, ModelError
 from zooaudit.storage.opening import open_store
 from zooaudit.studies import power, rivals, validity
@@ -438,11 +438,11 @@ def asked(*names: str, models: str = "") -> argparse.Namespace:
 
 def test_a_study_is_asked_for_what_it_is_tried_on() -> None:
     with pytest.raises(ConfigError, match="say where they are, --models DIR"):
-        _chosen(asked("validity"))
+        named_studies(asked("validity"))
     with pytest.raises(ConfigError, match="auc is tried on a zoo"):
-        _chosen(asked("auc", models="somewhere"))
+        named_studies(asked("auc", models="somewhere"))
     with pytest.raises(ConfigError, match=r"unknown study 'verdict'; known studies: .*validity"):
-        _chosen(asked("verdict", models="somewhere"))
-    zoo, on_models = _chosen(asked("all", models="somewhere"))
+        named_studies(asked("verdict", models="somewhere"))
+    zoo, on_models = named_studies(asked("all", models="somewhere"))
     assert not zoo and [s.name for s in on_models] == ["validity", "power", "disguises", "baselines", "qurd"]
-    assert not _chosen(asked("all"))[1]
+    assert not named_studies(asked("all"))[1]

@@ -12,7 +12,8 @@ from onnx import TensorProto, helper
 from tests.support.onnx_files import IMAGES, SHAPE, W_, answers, seen, stranger
 from zooaudit.errors import ModelError
 from zooaudit.suspects import files
-from zooaudit.suspects.opened import How, OpenSuspect
+from zooaudit.suspects.how import How
+from zooaudit.suspects.opened import OpenSuspect
 
 
 def outside(path: Path, location: str = "m.onnx.data") -> Path:

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from tests.support.owners import FACTORY, by_script, called
 from zooaudit.data.images import Dataset
 from zooaudit.errors import ConfigError
-from zooaudit.storage.artifacts import tensors_to_bytes
+from zooaudit.storage.encoding import tensors_to_bytes
 from zooaudit.zoo import call_training
 from zooaudit.zoo.procedure import by_command, by_function, imported, takes_data
 

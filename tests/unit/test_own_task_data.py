@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 
 from tests.support import owners
 from tests.support.owner_recipes import OWN, Capture, folder
-from zooaudit.auditing import steps
+from zooaudit.auditing import zoo_plan
 from zooaudit.cli.main import main
 from zooaudit.data.images import Dataset, ImageSet
 from zooaudit.data.resolve import resolve
@@ -49,7 +49,7 @@ def test_a_made_recipe_trains_models_that_learn(
     recipe, dataset = read_recipe(file), resolve("bars", data)
     assert recipe.dataset == "bars" and recipe.zoo.accuracy_floor > 1 / classes
     plan, artifacts = (
-        some_of_each_kind(steps.plan(recipe, dataset, open_store("memory:"), None)),
+        some_of_each_kind(zoo_plan.plan(recipe, dataset, open_store("memory:"), None)),
         open_store("memory:"),
     )
     SerialFarm().build(list(plan.specs), dataset, artifacts, lambda _: None)

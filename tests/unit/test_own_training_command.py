@@ -11,14 +11,14 @@ import torch
 from tests.support.farms import quiet
 from tests.support.owners import FACTORY, by_script
 from tests.support.zoos import TINY, twins
-from zooaudit.auditing import steps
+from zooaudit.auditing import steps, zoo_plan
 from zooaudit.cli import chosen_recipe, own_victim
 from zooaudit.cli.main import main, make_parser
 from zooaudit.config import OwnTraining
 from zooaudit.data.images import Dataset
 from zooaudit.data.resolve import load_digits
 from zooaudit.recipes.named import RECIPES
-from zooaudit.storage.artifacts import tensors_to_bytes
+from zooaudit.storage.encoding import tensors_to_bytes
 from zooaudit.storage.models import KIND, TRAINING_LOG, OwnModel, load_module, load_record
 from zooaudit.storage.opening import open_store
 from zooaudit.training.farm import SerialFarm
@@ -36,14 +36,14 @@ def test_twins_are_kept_with_their_log_and_loaded_through_the_factory(
     digits: Dataset, tmp_path: Path
 ) -> None:
     store, plan = open_store(str(tmp_path / "store")), own_plan(digits, by_script(tmp_path, "good"), 2)
-    assert SerialFarm().build(steps.missing_models(plan, store), digits, store, quiet) == 2
+    assert SerialFarm().build(zoo_plan.missing_models(plan, store), digits, store, quiet) == 2
     for spec in plan.specs:
         module = load_module(store, spec.id)
         assert load_record(store, spec.id).status is Status.LEARNT
         assert module(torch.zeros(3, 1, 8, 8)).shape == (3, 10) and not module.training
         assert store.load(KIND, spec.id).read(TRAINING_LOG).decode() == f"seed {spec.seed}\n"
         assert steps.Victim.load(spec.id, store, digits).training_indices.tolist() == list(range(1347))
-    assert steps.missing_models(plan, store) == []
+    assert zoo_plan.missing_models(plan, store) == []
 
 
 def test_failed_twins_stop_nobody_and_are_tried_again_when_the_run_is(
@@ -61,16 +61,16 @@ def test_failed_twins_stop_nobody_and_are_tried_again_when_the_run_is(
     store, plan = open_store("memory:"), own_plan(digits, own, 6)
     odd = {s.id for s in plan.specs if s.seed % 2}
     assert 0 < len(odd) < 6
-    assert SerialFarm().build(steps.missing_models(plan, store), digits, store, quiet) == 6
+    assert SerialFarm().build(zoo_plan.missing_models(plan, store), digits, store, quiet) == 6
     records = {s.id: load_record(store, s.id) for s in plan.specs}
     assert {i for i, r in records.items() if r.status is Status.FAILED} == odd
     assert {records[i].reason for i in odd} == {"exit code 1: not yet"}
     (tmp_path / "mended").touch()
-    again = steps.missing_models(plan, store)
+    again = zoo_plan.missing_models(plan, store)
     assert {s.id for s in again} == odd
     assert SerialFarm().build(again, digits, store, quiet) == len(odd)
     assert {load_record(store, s.id).status for s in plan.specs} == {Status.LEARNT}
-    assert steps.missing_models(plan, store) == []
+    assert zoo_plan.missing_models(plan, store) == []
 
 
 def arguments(tmp_path: Path, *more: str) -> list[str]:
@@ -191,7 +191,7 @@ def test_options_become_a_procedure(weights: Path, digits: Dataset) -> None:
     )
     recipe = chosen_recipe.with_twins(TINY, args)
     assert (recipe.zoo.twins, recipe.zoo.references) == (4, TINY.zoo.references)
-    plan = steps.plan(recipe, digits, open_store("memory:"), own)
+    plan = zoo_plan.plan(recipe, digits, open_store("memory:"), own)
     assert [s.own_training for s in plan.of(Role.TWIN, Group.VERDICT)] == [own.training] * 4
 
 

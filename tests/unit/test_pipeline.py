@@ -14,8 +14,10 @@ from tests.support.farms import Interrupted, Untouched, quiet, with_zoo
 from tests.support.finished import Finished
 from tests.support.makers import trained_spec
 from tests.support.zoos import TINY
-from zooaudit.auditing import steps
-from zooaudit.auditing.pipeline import Audit, craft_uap, embeddings, run_audit
+from zooaudit.auditing import answering
+from zooaudit.auditing.context import Context
+from zooaudit.auditing.pipeline import craft_uap, run_audit
+from zooaudit.auditing.results import Audit, embeddings
 from zooaudit.data.images import Dataset, to_unit
 from zooaudit.errors import FarmError, ZooauditError
 from zooaudit.kits.kit import load_kit
@@ -37,13 +39,13 @@ def local(
 ) -> tuple[Artifacts, Audit]:
     """The digits recipe from end to end, in a folder that this module may change."""
     artifacts = open_store(str(shutil.copytree(finished.store, tmp_path_factory.mktemp("audit") / "store")))
-    return artifacts, run_audit(DIGITS, digits, artifacts, Untouched(), quiet)
+    return artifacts, run_audit(Context(DIGITS, digits, artifacts, Untouched(), quiet))
 
 
 @pytest.fixture(scope="module")
 def tiny(digits: Dataset) -> Audit:
     """A tiny audit from end to end, in memory."""
-    return run_audit(TINY, digits, open_store("memory:"), SerialFarm(), quiet)
+    return run_audit(Context(TINY, digits, open_store("memory:"), SerialFarm(), quiet))
 
 
 def numbers(audit: Audit) -> dict[str, object]:
@@ -65,9 +67,9 @@ def test_memory_and_an_interrupted_local_run_agree_to_the_bit(
 ) -> None:
     artifacts = open_store(str(tmp_path / "store"))
     with pytest.raises(FarmError):
-        run_audit(TINY, digits, artifacts, Interrupted(), quiet)
+        run_audit(Context(TINY, digits, artifacts, Interrupted(), quiet))
     assert len(artifacts.ids("model")) == 6
-    local = run_audit(TINY, digits, artifacts, SerialFarm(), quiet)
+    local = run_audit(Context(TINY, digits, artifacts, SerialFarm(), quiet))
     assert numbers(tiny) == numbers(local)
     assert torch.equal(tiny.uap.v, local.uap.v)
     assert tiny.answers.keys() == local.answers.keys()
@@ -85,7 +87,7 @@ def test_a_second_run_trains_nothing_and_changes_nothing(
 ) -> None:
     artifacts, first = local
     before = files(artifacts.url)
-    again = run_audit(DIGITS, digits, open_store(artifacts.url), Untouched(), quiet)
+    again = run_audit(Context(DIGITS, digits, open_store(artifacts.url), Untouched(), quiet))
     assert again.zoo.trained == 0
     assert numbers(again) == numbers(first)
     assert files(artifacts.url) == before
@@ -97,7 +99,7 @@ def test_a_lost_step_is_made_again_with_the_same_numbers(
     artifacts, first = local
     for kind in ("uap", "points", "encoder", "kit", "answers"):
         artifacts.remove(kind, artifacts.ids(kind)[0])
-    assert numbers(run_audit(DIGITS, digits, artifacts, Untouched(), quiet)) == numbers(first)
+    assert numbers(run_audit(Context(DIGITS, digits, artifacts, Untouched(), quiet))) == numbers(first)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +116,7 @@ def test_a_changed_step_is_made_anew_from_the_same_models(
     changes: dict[str, Any], local: tuple[Artifacts, Audit], digits: Dataset
 ) -> None:
     artifacts, first = local
-    other = run_audit(replace(DIGITS, **changes), digits, artifacts, Untouched(), quiet)
+    other = run_audit(Context(replace(DIGITS, **changes), digits, artifacts, Untouched(), quiet))
     assert other.zoo.trained == 0
     assert other.kit_id != first.kit_id
     assert torch.equal(other.uap.v, first.uap.v) != ("uap" in changes)
@@ -123,7 +125,7 @@ def test_a_changed_step_is_made_anew_from_the_same_models(
 
 def test_one_store_holds_the_uaps_of_two_victims(local: tuple[Artifacts, Audit], digits: Dataset) -> None:
     artifacts, first = local
-    uap = craft_uap(replace(DIGITS, seed=1), digits, artifacts, SerialFarm(), quiet)
+    uap = craft_uap(Context(replace(DIGITS, seed=1), digits, artifacts, SerialFarm(), quiet))
     assert not torch.equal(uap.v, first.uap.v)
 
 
@@ -170,7 +172,7 @@ def test_points_are_the_victims_own_training_images(audit: Audit, digits: Datase
 
 def test_a_uap_alone_trains_the_victim_alone(audit: Audit, digits: Dataset) -> None:
     artifacts = open_store("memory:")
-    uap = craft_uap(DIGITS, digits, artifacts, SerialFarm(), quiet)
+    uap = craft_uap(Context(DIGITS, digits, artifacts, SerialFarm(), quiet))
     assert artifacts.ids("model") == [audit.zoo.plan.victim]
     assert torch.equal(uap.v, audit.uap.v)
 
@@ -195,7 +197,7 @@ def test_a_failed_model_enters_no_statistic(
     save_built(copy, BuiltModel(failed, {}, record))
     for id_ in [i for i in copy.ids("answers") if i.startswith(failed.id)]:
         copy.remove("answers", id_)
-    audit = run_audit(DIGITS, digits, copy, Untouched(), quiet)
+    audit = run_audit(Context(DIGITS, digits, copy, Untouched(), quiet))
     assert audit.zoo.failed == [failed] and audit.zoo.trained == 0
     assert failed.id not in audit.answers
     assert failed.id not in {s.spec.id for s in audit.suspects}
@@ -222,7 +224,7 @@ def test_a_failed_innocent_is_no_reference(digits: Dataset) -> None:
     recipe = replace(
         with_zoo(**zoo, training=training, extraction=attack, recovery_floor=0.5), encoder=TINY.encoder
     )
-    audit = run_audit(recipe, digits, open_store("memory:"), SerialFarm(), quiet)
+    audit = run_audit(Context(recipe, digits, open_store("memory:"), SerialFarm(), quiet))
     failed = {s.id for s in audit.zoo.failed}
     assert {s.optimiser for s in audit.zoo.failed} == {"rmsprop"}
     assert {s.role for s in audit.zoo.failed} == {Role.PIRACY, Role.HOMOLOGOUS}
@@ -243,7 +245,7 @@ def test_specs_of_the_zoo_are_seen_by_any_farm(digits: Dataset) -> None:
             return SerialFarm().build([trained_spec(dataset)], dataset, artifacts, watch)
 
     with pytest.raises(ZooauditError, match=r"has no manifests/model/"):
-        run_audit(DIGITS, digits, open_store("memory:"), Idle(), quiet)
+        run_audit(Context(DIGITS, digits, open_store("memory:"), Idle(), quiet))
 
 
 class Lagging(MemoryStore):
@@ -260,9 +262,9 @@ class Lagging(MemoryStore):
 
 def test_a_listing_that_lags_behind_costs_no_model(tiny: Audit, digits: Dataset) -> None:
     store = Lagging()
-    first = run_audit(TINY, digits, Artifacts(store), SerialFarm(), quiet)
+    first = run_audit(Context(TINY, digits, Artifacts(store), SerialFarm(), quiet))
     assert numbers(first) == numbers(tiny)
-    again = run_audit(TINY, digits, Artifacts(store), SerialFarm(), quiet)
+    again = run_audit(Context(TINY, digits, Artifacts(store), SerialFarm(), quiet))
     assert again.zoo.trained == 0, "models that the listing does not show yet were trained again"
     assert numbers(again) == numbers(tiny)
 
@@ -272,10 +274,10 @@ def test_questions_are_the_same_as_bytes_and_as_floats(built: BuiltModel, digits
     before are found all the same."""
     artifacts, images = open_store("memory:"), digits.test.images[:150]
     save_built(artifacts, built)
-    (as_floats,) = steps.clean_answers([built.spec.id], to_unit(images), digits, artifacts).values()
+    (as_floats,) = answering.clean_answers([built.spec.id], to_unit(images), digits, artifacts).values()
     kept = artifacts.ids("answers")
     assert len(kept) == 1
-    assert not steps.unanswered([built.spec.id], images.view(1, 150, 1, *images.shape[1:]), artifacts)
+    assert not answering.unanswered([built.spec.id], images.view(1, 150, 1, *images.shape[1:]), artifacts)
     artifacts.remove("answers", kept[0])
-    (as_bytes,) = steps.clean_answers([built.spec.id], images, digits, artifacts).values()
+    (as_bytes,) = answering.clean_answers([built.spec.id], images, digits, artifacts).values()
     assert torch.equal(as_floats, as_bytes) and artifacts.ids("answers") == kept

@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 
 from tests.support.farms import Untouched, quiet, with_zoo
 from tests.support.zoos import TINY
+from zooaudit.auditing.context import Context
 from zooaudit.auditing.pipeline import run_audit
 from zooaudit.config import ExtractConfig, FingerprintConfig, Recipe, TrainConfig
 from zooaudit.data.images import Dataset, ImageSet
@@ -42,7 +43,7 @@ def test_too_few_models_are_no_ground_for_an_audit(
     changes: dict[str, object], expected: str, digits: Dataset
 ) -> None:
     with pytest.raises(NotEnoughModelsError, match=expected):
-        run_audit(with_zoo(HASTY, **changes), digits, open_store("memory:"), SerialFarm(), quiet)
+        run_audit(Context(with_zoo(HASTY, **changes), digits, open_store("memory:"), SerialFarm(), quiet))
 
 
 # What cannot work is said before anything is trained
@@ -65,7 +66,7 @@ def test_what_cannot_work_is_said_before_any_training(
 ) -> None:
     artifacts = open_store("memory:")
     with pytest.raises(error, match=expected):
-        run_audit(recipe, digits, artifacts, Untouched(), quiet)
+        run_audit(Context(recipe, digits, artifacts, Untouched(), quiet))
     assert artifacts.kinds() == {}
 
 
@@ -73,7 +74,11 @@ def test_images_too_small_are_found_out_by_the_first_model(digits: Dataset) -> N
     part = ImageSet(digits.train.images[:, :, :3], digits.train.labels)
     artifacts = open_store("memory:")
     with pytest.raises(ConfigError, match="images of 3 x 8 pixels are too small"):
-        run_audit(DIGITS, Dataset("flat", part, part, digits.classes, "here"), artifacts, SerialFarm(), quiet)
+        run_audit(
+            Context(
+                DIGITS, Dataset("flat", part, part, digits.classes, "here"), artifacts, SerialFarm(), quiet
+            )
+        )
     assert artifacts.kinds() == {}
 
 
@@ -109,14 +114,14 @@ def test_the_users_own_victim_is_audited(
 ) -> None:
     own = own_model(kind, built, exported, tmp_path, monkeypatch)
     artifacts = open_store(str(tmp_path / "store"))
-    audit = run_audit(OWN, digits, artifacts, SerialFarm(), quiet, own)
+    audit = run_audit(Context(OWN, digits, artifacts, SerialFarm(), quiet, own))
     assert audit.zoo.plan.victim == audit.kit.victim == own.id
     assert audit.zoo.records[own.id].accuracy == built.record.accuracy
     assert audit.zoo.plan.of(Role.VICTIM) == []
     assert {s.parent for s in audit.zoo.plan.of(Role.PIRACY)} == {own.id}
     assert audit.uap.fooling_rate > 0.3
     assert audit.scores(Role.PIRACY)
-    assert run_audit(OWN, digits, artifacts, Untouched(), quiet, own).kit_id == audit.kit_id
+    assert run_audit(Context(OWN, digits, artifacts, Untouched(), quiet, own)).kit_id == audit.kit_id
 
 
 def test_an_own_victim_that_does_not_know_the_data_is_refused(
@@ -128,5 +133,5 @@ def test_an_own_victim_that_does_not_know_the_data_is_refused(
     with pytest.raises(
         ModelError, match=rf"{own.path} has accuracy 0\.\d+ on the test images, under the recipe's floor 0.5"
     ):
-        run_audit(OWN, digits, artifacts, Untouched(), quiet, own)
+        run_audit(Context(OWN, digits, artifacts, Untouched(), quiet, own))
     assert artifacts.kinds() == {}

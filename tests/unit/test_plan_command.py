@@ -11,8 +11,9 @@ from tests.support.places import ROOT
 from zooaudit.cli.arguments.plans import SIZES
 from zooaudit.cli.main import main
 from zooaudit.data.images import Dataset
+from zooaudit.planning.given import Devices
 from zooaudit.planning.measured import DOMAINS
-from zooaudit.planning.sizing import Devices, as_json, estimate, scaled
+from zooaudit.planning.sizing import as_json, estimate, scaled
 from zooaudit.recipes.named import FMNIST_QUICK, RECIPES
 
 FMNIST = DOMAINS["fashion-mnist"]

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from zooaudit.studies import published_models, published_names
+from zooaudit.studies import published_names, published_weights
 from zooaudit.studies.published_names import BENCHMARKS, architecture, hub_name, stored
 
 
@@ -63,4 +63,4 @@ def test_every_net_of_the_benchmarks_is_torchvisions() -> None:
     assert own == {"vgg_model", "vgg16_bn", "vgg13", "resnet18", "densenet121", "mobilenet_v2", "mbnetv2"}
     with torch.device("meta"):
         for one in own:
-            maker(f"torchvision:{published_models.NETS.get(one, one)}")(num_classes=10)
+            maker(f"torchvision:{published_weights.NETS.get(one, one)}")(num_classes=10)

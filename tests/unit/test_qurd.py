@@ -139,7 +139,7 @@ def test_our_score_is_the_statistic_before_it_is_ranked(owner: Owner) -> None:
     )
     models = [*owner.thieves, *(a for _, a in owner.innocents)]
     for access in (Access(), Access("label")):
-        comparison = trial.test._comparisons(access, True, 30)[0]
+        _, comparison = trial.test._comparisons(access, True, 30)[0]
         answers = owner.answers(models, (NATURAL,))[:, trial._chosen[0]]
         expected = comparison.of(features(access.reduced(answers), access))[:, 0]
         assert trial.cosines(models, access) == pytest.approx(expected.tolist())

@@ -15,7 +15,7 @@ from tests.support.strangers import Stranger, serving
 from zooaudit.errors import ConfigError, StoppedError, SuspectError
 from zooaudit.serving import allowed_hosts
 from zooaudit.serving.allowed_hosts import Pinned, refuse_unless_named, resolved
-from zooaudit.suspects.exchange import heeding
+from zooaudit.suspects.deadlines import heeding
 
 NAMED = ("models.example", "10.0.0.7:8080", "[::1]:9000")
 

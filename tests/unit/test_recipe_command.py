@@ -15,8 +15,9 @@ from zooaudit.cli.own_start import with_start
 from zooaudit.config import Start
 from zooaudit.data.images import Dataset
 from zooaudit.errors import ConfigError
+from zooaudit.planning.given import Devices
 from zooaudit.planning.measured import Domain
-from zooaudit.planning.sizing import Devices, estimate
+from zooaudit.planning.sizing import estimate
 from zooaudit.recipes.named import DIGITS
 from zooaudit.recipes.read import read_recipe
 from zooaudit.recipes.write import to_toml

@@ -12,7 +12,7 @@ import pytest
 from tests.support.places import ROOT
 from tests.support.recipe_files import BASED, written
 from tests.support.zoos import TINY
-from zooaudit.auditing import steps
+from zooaudit.auditing import zoo_plan
 from zooaudit.cli.chosen_recipe import chosen_recipe
 from zooaudit.cli.main import main, make_parser
 from zooaudit.config import Recipe
@@ -185,11 +185,11 @@ def test_a_recipe_with_a_higher_floor_refuses_a_victim_that_another_took(
 ) -> None:
     artifacts = open_store("memory:")
     own = OwnModel(exported, None, digits.image_shape, 10)
-    steps.plan(TINY, digits, artifacts, own)
+    zoo_plan.plan(TINY, digits, artifacts, own)
     strict = replace(TINY, zoo=replace(TINY.zoo, accuracy_floor=0.999))
     with pytest.raises(ModelError, match=r"under the recipe's floor 0\.999"):
-        steps.plan(strict, digits, artifacts, own)
-    assert steps.plan(TINY, digits, artifacts, own).victim == own.id
+        zoo_plan.plan(strict, digits, artifacts, own)
+    assert zoo_plan.plan(TINY, digits, artifacts, own).victim == own.id
 
 
 def test_every_field_says_what_it_means() -> None:

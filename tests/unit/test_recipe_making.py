@@ -6,7 +6,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tests.support.owner_recipes import facts, recipe_for, victim
-from zooaudit.auditing import steps
+from zooaudit.auditing import zoo_plan
 from zooaudit.config import Recipe
 from zooaudit.planning.measured import Domain
 from zooaudit.planning.new_recipe import derived, made, reasons
@@ -34,7 +34,7 @@ def test_any_task_has_a_recipe_that_can_be_planned(
     assume(own is None or own.accuracy > data.above_chance)  # or it is refused
     reasoned = derived(data, own)
     recipe = made("mine", reasoned)
-    steps.check_sizes(recipe, train, own is not None)
+    zoo_plan.check_sizes(recipe, train, own is not None)
     assert len(planned(recipe, Domain("shirts", train, test, image, classes)).specs) > 50
     said = set(reasons(reasoned))
     for change in differences(Recipe("mine", "shirts"), recipe):

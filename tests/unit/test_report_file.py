@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from tests.support.reports import FACTS, HOSTILE, PLACED, Page, with_failure, words
-from zooaudit.auditing.pipeline import Audit
+from zooaudit.auditing.results import Audit
 from zooaudit.reporting import findings
 from zooaudit.reporting.report import render
 from zooaudit.zoo.spec import Role

@@ -20,7 +20,7 @@ from tests.support.reports import (
     without,
     words,
 )
-from zooaudit.auditing.pipeline import Audit
+from zooaudit.auditing.results import Audit
 from zooaudit.config import Start
 from zooaudit.paper.t_test import PaperDecision
 from zooaudit.reporting import findings

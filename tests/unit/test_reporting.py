@@ -24,7 +24,7 @@ from tests.support.reports import (
     without,
     words,
 )
-from zooaudit.auditing.pipeline import Audit
+from zooaudit.auditing.results import Audit
 from zooaudit.config import EncoderConfig
 from zooaudit.errors import StoreError
 from zooaudit.reporting import findings, pictures, projection

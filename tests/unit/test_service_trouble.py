@@ -13,8 +13,7 @@ from fastapi.testclient import TestClient
 from tests.support.auditors import asked, auditor, auditor_client, ended, until
 from tests.support.strangers import Stranger
 from zooaudit.errors import NotWrittenError, StoreError
-from zooaudit.serving import auditor as auditing
-from zooaudit.serving import disk_space
+from zooaudit.serving import disk_space, kit_source
 from zooaudit.serving.application import make_app
 from zooaudit.serving.disk_space import refuse_if_full
 from zooaudit.serving.settings import Settings
@@ -27,7 +26,7 @@ def test_a_store_that_is_away_makes_audits_wait(
     own_stranger: Stranger,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(auditing, "AWAY_S", 0.1)
+    monkeypatch.setattr(kit_source, "AWAY_S", 0.1)
     place = Path(kit_store[0])
     own_stranger.slow_s = 0.1
     with auditor(auditor_settings) as made:

@@ -21,8 +21,9 @@ from zooaudit.serving.settings import Settings
 from zooaudit.storage.opening import open_store
 from zooaudit.suspects.access import Access
 from zooaudit.suspects.blackbox import TorchBlackBox
+from zooaudit.verdict.comparisons import READINGS
 from zooaudit.verdict.examined import Candidate, Reference
-from zooaudit.verdict.twin_test import READINGS, TwinTest
+from zooaudit.verdict.twin_test import TwinTest
 
 KEY = "a-key-of-a-test"
 DIGEST = hashlib.sha256(KEY.encode()).hexdigest()

@@ -20,16 +20,11 @@ from zooaudit.config import ExtractConfig, Recipe, TwinTestConfig, ZooConfig
 from zooaudit.data.images import Dataset
 from zooaudit.errors import ConfigError
 from zooaudit.planning import sizing
-from zooaudit.planning.footprint import (
-    PROBE,
-    asking,
-    audit_requests,
-    on_s3,
-    pools_of,
-    twin_test_of,
-)
+from zooaudit.planning.footprint import PROBE, asking, audit_requests, on_s3
+from zooaudit.planning.given import Devices
 from zooaudit.planning.measured import DOMAINS, Domain, Measured, measured
-from zooaudit.planning.sizing import Devices, estimate, planned, scaled, training_span
+from zooaudit.planning.sizing import estimate, planned, scaled, training_span
+from zooaudit.planning.twin_footprint import pools_of, twin_test_of
 from zooaudit.recipes.named import DIGITS, FMNIST_QUICK, RECIPES
 from zooaudit.storage.models import load_record
 from zooaudit.storage.opening import open_store

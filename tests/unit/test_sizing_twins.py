@@ -10,9 +10,11 @@ from tests.support.finished import Finished
 from zooaudit.cli.main import main
 from zooaudit.config import ModifyConfig
 from zooaudit.kits.kit import load_kit
-from zooaudit.planning.footprint import model_bytes, pools_of, twin_test_of
+from zooaudit.planning.footprint import model_bytes
+from zooaudit.planning.given import Devices, OwnVictim
 from zooaudit.planning.measured import DOMAINS
-from zooaudit.planning.sizing import Devices, OwnVictim, estimate, planned, scaled
+from zooaudit.planning.sizing import estimate, planned, scaled
+from zooaudit.planning.twin_footprint import pools_of, twin_test_of
 from zooaudit.recipes.named import DIGITS, RECIPES, get_recipe
 from zooaudit.storage.opening import open_store
 from zooaudit.zoo.plan import Plan

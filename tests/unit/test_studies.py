@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support import zoos
+from zooaudit.auditing.context import Context
 from zooaudit.auditing.pipeline import run_audit
 from zooaudit.cli.main import main
 from zooaudit.config import EncoderConfig, VerdictConfig
@@ -25,21 +26,21 @@ from zooaudit.seeds import derive
 from zooaudit.storage.artifacts import Artifacts
 from zooaudit.storage.opening import open_store
 from zooaudit.studies import (
+    distributions,
     encoders,
     extractions,
     runner,
-    similarity,
     strengths,
     subspaces,
     thieves,
     under_twins,
 )
-from zooaudit.studies.ablations import _within_and_between
 from zooaudit.studies.bench import Bench
 from zooaudit.studies.cohort import Cohort, Scores, Variant
 from zooaudit.studies.outcome import Finding, Holds, findings_from, spread
 from zooaudit.studies.registry import ON_MODELS, STUDIES, get_study
 from zooaudit.studies.runner import Result, run_study
+from zooaudit.studies.views import within_and_between
 from zooaudit.training.farm import Farm, SerialFarm
 from zooaudit.verdict.distances import auc
 from zooaudit.zoo.spec import Role
@@ -157,7 +158,7 @@ def test_a_study_that_lacks_models_says_which(
 def test_the_audits_own_encoder_is_draw_0(done: tuple[Bench, dict[str, Result]], digits: Dataset) -> None:
     """A study's similarities are the audit's, to the bit."""
     working = done[0]
-    audit = run_audit(TINY, digits, working.artifacts, SerialFarm(), lambda _: None)
+    audit = run_audit(Context(TINY, digits, working.artifacts, SerialFarm(), lambda _: None))
     assert audit.zoo.trained == 0
     scores = working.cohort.scores(Variant(TINY.encoder)).by_spec
     assert {s.id for s in scores} == {s.spec.id for s in audit.suspects}
@@ -286,7 +287,7 @@ def test_within_and_between_are_means_of_cosines(seed: int) -> None:
                         between.append(float(z[a, v] @ z[b, w]))
                     elif v != w:
                         within.append(float(z[a, v] @ z[a, w]))
-    assert _within_and_between(z) == (
+    assert within_and_between(z) == (
         pytest.approx(np.mean(within), abs=1e-5),
         pytest.approx(np.mean(between), abs=1e-5),
     )
@@ -297,7 +298,7 @@ def test_within_and_between_are_means_of_cosines(seed: int) -> None:
 )
 def test_the_largest_distance_is_that_of_two_distribution_functions(a: list[float], b: list[float]) -> None:
     expected = max(abs(np.mean([x <= t for x in a]) - np.mean([x <= t for x in b])) for t in [*a, *b])
-    assert similarity._largest_distance(np.array(a), np.array(b)) == pytest.approx(expected)
+    assert distributions._largest_distance(np.array(a), np.array(b)) == pytest.approx(expected)
 
 
 def test_an_autoencoder_learns_to_rebuild() -> None:

@@ -16,7 +16,7 @@ from zooaudit.data.images import Dataset
 from zooaudit.recipes.named import RECIPES
 from zooaudit.reporting.paper_numbers import PAPER_ACCURACY
 from zooaudit.storage.opening import open_store
-from zooaudit.studies import accuracy, borders, bystanders, pictures, similarity, thieves
+from zooaudit.studies import accuracy, borders, bystanders, modifications, pictures, similarity, thieves
 from zooaudit.studies.bench import Bench
 from zooaudit.studies.outcome import Holds
 
@@ -59,7 +59,9 @@ HELD_THEN_LOST = changed("adversarial", {0.0: (0.9, 0.8), 120.0: (0.85, 0.79), 2
 
 
 def by_claim(working: Bench, rows: list[dict[str, object]]) -> dict[str, Holds]:
-    return {f.claim.split(" (")[0]: f.holds for f in thieves._modification_findings(working, "paper", rows)}
+    return {
+        f.claim.split(" (")[0]: f.holds for f in modifications._modification_findings(working, "paper", rows)
+    }
 
 
 def test_the_rules_of_figure_8(separating: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,19 +97,19 @@ def test_the_rules_of_figure_8(separating: Bench, monkeypatch: pytest.MonkeyPatc
 
 def test_means_at_all_strengths_are_of_the_same_models() -> None:
     rows = [*FINE, {**FINE[0], "base": "three", "similarity": 0.0}]
-    assert thieves._at(rows, "fine-tune", 0.0, "similarity") == pytest.approx(0.9), (
+    assert modifications._at(rows, "fine-tune", 0.0, "similarity") == pytest.approx(0.9), (
         "the third has no changed version that learnt"
     )
 
 
 def test_int8_is_held_to_a_hundredth_of_accuracy() -> None:
     assert (
-        thieves._int8_finding(INT8).ours.startswith("2 of 2;")
-        and thieves._int8_finding(INT8).holds is Holds.UNCLAIMED
+        modifications._int8_finding(INT8).ours.startswith("2 of 2;")
+        and modifications._int8_finding(INT8).holds is Holds.UNCLAIMED
     )
     worse = changed("int8", {0.0: (0.9, 0.8), 8.0: (0.9, 0.789)})
-    assert thieves._int8_finding(worse).ours.startswith("0 of 2; accuracy lost +0.0110")
-    assert thieves._int8_finding(worse[:2]).holds is Holds.UNDECIDED
+    assert modifications._int8_finding(worse).ours.startswith("0 of 2; accuracy lost +0.0110")
+    assert modifications._int8_finding(worse[:2]).holds is Holds.UNDECIDED
 
 
 @given(rates=st.lists(st.floats(0, 1.1), max_size=30))

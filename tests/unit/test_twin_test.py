@@ -9,12 +9,13 @@ from torch import Tensor
 
 from tests.support.makers import LOOKS, QUESTIONS, make_twin_test, near, peer
 from tests.support.twin_tests import answers_of, box
-from zooaudit.auditing.twin_step import Pools, natural_images, order
+from zooaudit.auditing.twin_questions import Pools, natural_images, order
 from zooaudit.config import TwinTestConfig
 from zooaudit.data.images import Dataset, to_unit
 from zooaudit.errors import AnswersError, ConfigError, DataError
 from zooaudit.suspects.access import LADDER, Access
 from zooaudit.suspects.blackbox import Recorded, TorchBlackBox
+from zooaudit.verdict.class_order import other_order
 from zooaudit.verdict.decision import Decision
 from zooaudit.verdict.examined import FOREIGN, NATURAL, NO_CLASS, Examined
 from zooaudit.verdict.twin_test import TwinTest
@@ -169,11 +170,11 @@ def test_a_recording_that_ends_too_early_says_so(peers_test: TwinTest) -> None:
 
 def test_another_order_of_classes_is_found(peers_test: TwinTest) -> None:
     moved = answers_of(peers_test, peer(0))[:, [2, 0, 3, 1]]
-    assert [int(c) for c in peers_test.other_order(moved)] == [1, 3, 0, 2]
+    assert [int(c) for c in other_order(peers_test, moved)] == [1, 3, 0, 2]
     assert (
-        peers_test.other_order(answers_of(peers_test, peer(0)))
+        other_order(peers_test, answers_of(peers_test, peer(0)))
         == ()
-        == peers_test.other_order(torch.rand(QUESTIONS, 5))
+        == other_order(peers_test, torch.rand(QUESTIONS, 5))
     )
 
 

@@ -18,7 +18,7 @@ from tests.support.scripted import Asked, Reply, looked_up_for_ever, scripted, s
 from tests.support.strangers import Stranger, serving
 from zooaudit.errors import StoppedError, SuspectError
 from zooaudit.suspects.api import ApiBlackBox
-from zooaudit.suspects.exchange import heeding, within
+from zooaudit.suspects.deadlines import heeding, within
 from zooaudit.suspects.http_transport import client_of
 from zooaudit.suspects.ledger import Ledger
 from zooaudit.suspects.opening import opened

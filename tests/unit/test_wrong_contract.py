@@ -15,8 +15,9 @@ from tests.support.weights import exported
 from zooaudit.auditing.suspect_check import noticed
 from zooaudit.suspects.blackbox import TorchBlackBox
 from zooaudit.suspects.contract_files import contract_of
+from zooaudit.suspects.how import How
 from zooaudit.suspects.ledger import Ledger
-from zooaudit.suspects.opened import How, OpenSuspect
+from zooaudit.suspects.opened import OpenSuspect
 from zooaudit.verdict.control import Control, control
 from zooaudit.verdict.twin_test import TwinTest
 

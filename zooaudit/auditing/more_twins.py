@@ -9,8 +9,9 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from zooaudit.auditing import steps
+from zooaudit.auditing import steps, zoo_plan
 from zooaudit.auditing.twin_step import asked_more
 from zooaudit.config import OwnTraining, Recipe
 from zooaudit.data.images import Dataset
@@ -60,8 +61,8 @@ def twin_specs(
                 f"nothing says how the kit's victim {victim} was trained, so that it can have no twins; audit"
                 " again with --train or --train-command"
             )
-        return steps.plan_for(recipe, dataset, victim, training).of(Role.TWIN)
-    plan = steps.plan_for(recipe, dataset, None)
+        return zoo_plan.plan_for(recipe, dataset, victim, training).of(Role.TWIN)
+    plan = zoo_plan.plan_for(recipe, dataset, None)
     if plan.victim != victim:
         raise InputError(
             f"the kit's recipe trains {plan.victim}, but the kit's victim is {victim}; its twins cannot be"
@@ -96,7 +97,7 @@ def add_twins(
     there = {c.id for c in found.twin_test.candidates}
     new = [s for s in twin_specs(recipe, found.victim, dataset, training) if s.id not in there]
     plan = Plan(found.victim, tuple(new))
-    if missing := steps.missing_models(plan, artifacts):
+    if missing := zoo_plan.missing_models(plan, artifacts):
         farm.build(missing, dataset, artifacts, watch)
     records = {s.id: load_record(artifacts, s.id) for s in new}
     learnt = [Candidate(s.id, records[s.id].accuracy) for s in new if records[s.id].status is Status.LEARNT]
@@ -135,15 +136,16 @@ def _grown(
 ) -> TwinTest:
     """The test with more twins after the others."""
     new = asked_more(test, [c.id for c in more], recipe.twin_test, recipe.seed, dataset, artifacts)
-    behind = (
-        None if test.behind is None or new.behind is None else torch.cat([test.behind, new.behind], dim=1)
-    )
-    predicted = (
-        None
-        if test.predicted is None or new.predicted is None
-        else torch.cat([test.predicted, new.predicted])
-    )
-    answers = torch.cat([test.answers, new.plain])
+
+    def joined(old: Tensor | None, added: Tensor | None, dim: int = 0) -> Tensor | None:
+        return None if old is None or added is None else torch.cat([old, added], dim=dim)
+
     return replace(
-        test, candidates=(*test.candidates, *more), answers=answers, behind=behind, predicted=predicted
+        test,
+        candidates=(*test.candidates, *more),
+        answers=torch.cat([test.answers, new.plain]),
+        behind=joined(test.behind, new.behind, dim=1),
+        predicted=joined(test.predicted, new.predicted),
+        defended=joined(test.defended, new.defended),
+        defended_predicted=joined(test.defended_predicted, new.defended_predicted),
     )

@@ -11,6 +11,7 @@ from zooaudit.suspects.contracted import Contracted
 from zooaudit.suspects.load import Loaded
 from zooaudit.suspects.opened import OpenSuspect
 from zooaudit.suspects.variants import Variant, variants
+from zooaudit.verdict.class_order import other_order
 from zooaudit.verdict.control import Control, control, control_questions
 from zooaudit.verdict.twin_test import TwinTest
 
@@ -86,8 +87,8 @@ def _order(test: TwinTest, answers: Tensor, opened: OpenSuspect) -> tuple[int, .
     """Where the suspect seems to have each class, among its own columns; empty if it is as
     was said, or nobody knows."""
     if opened.loaded is None:
-        return test.other_order(answers) if opened.in_order else ()
-    return _own(test.other_order(answers), opened.loaded)
+        return other_order(test, answers) if opened.in_order else ()
+    return _own(other_order(test, answers), opened.loaded)
 
 
 def _own(columns: tuple[int, ...], loaded: Loaded) -> tuple[int, ...]:
@@ -111,7 +112,7 @@ def _otherwise(test: TwinTest, opened: OpenSuspect, name: str, found: Control, t
         other = control(test, answers)
         if found.mended_by(other):
             one = max(one or (variant, "", 0), (variant, variant.flag, other.right), key=_right)
-        elif columns := test.other_order(answers):
+        elif columns := other_order(test, answers):
             both = f"{variant.flag} {_columns(_own(columns, opened.loaded))}"
             two = max(
                 two or (variant, "", 0),

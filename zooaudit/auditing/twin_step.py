@@ -7,141 +7,30 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from zooaudit.auditing.steps import clean_answers, tensor_digest
+from zooaudit.auditing.answering import clean_answers
+from zooaudit.auditing.twin_questions import (
+    NO_SOURCES,
+    Pools,
+    Sources,
+    informativeness,
+    natural_images,
+    order,
+    pools,
+)
 from zooaudit.config import TwinTestConfig
-from zooaudit.data.images import Dataset, ImageSet, to_unit
+from zooaudit.data.images import Dataset, to_unit
 from zooaudit.data.on_disk import in_memory
-from zooaudit.data.textures import textures
 from zooaudit.errors import DataError
-from zooaudit.seeds import derive
 from zooaudit.storage.artifacts import Artifacts
 from zooaudit.suspects.defences import TREATMENTS
 from zooaudit.telemetry.phases import Count, Tally, uncounted
-from zooaudit.verdict.examined import FOREIGN, LOG, NATURAL, NO_CLASS, Candidate, Reference
+from zooaudit.verdict.examined import NATURAL, Candidate, Reference
 from zooaudit.verdict.grouping import MOST, kept, rounded
 from zooaudit.verdict.predicted import predicted
 from zooaudit.verdict.twin_test import TwinTest
-from zooaudit.zoo.build import untuned
+from zooaudit.zoo.attacks.defended import shown
 from zooaudit.zoo.reference_nets import REFERENCE_NETS
 from zooaudit.zoo.spec import ModelSpec
-
-LEAST_POOL = 25
-"""Fewest images of the victim's task that a twin test can be made of."""
-
-
-@dataclass(frozen=True, eq=False)
-class Sources:
-    """Images beside the victim's own data, uint8 ``[n, c, h, w]`` of its shape; None where there are none.
-
-    Attributes:
-        foreign: images of another task; without them, textures are made.
-        log: images that the victim was asked.
-    """
-
-    foreign: Tensor | None = None
-    log: Tensor | None = None
-
-    @property
-    def digests(self) -> dict[str, str]:
-        """16 hex digits of each that is there: other images are other questions."""
-        parts = {"foreign": self.foreign, "query_log": self.log}
-        return {name: tensor_digest(images) for name, images in parts.items() if images is not None}
-
-
-NO_SOURCES = Sources()
-
-
-@dataclass(frozen=True, eq=False)
-class Pools:
-    """The images that questions are chosen from: uint8 ``[n, c, h, w]``, int64 ``[n]``, and
-    of each its family."""
-
-    images: Tensor
-    labels: Tensor
-    families: tuple[str, ...]
-
-
-def natural_images(dataset: Dataset, seed: int, most: int) -> ImageSet:
-    """Of the half of the test images that no model trains or tunes on, in random order:
-    data sets are often sorted by class."""
-    free = untuned(dataset).to("cpu")
-    if len(free) < LEAST_POOL:
-        raise DataError(
-            f"half of the {len(dataset.test)} test images is {len(free)}; a verdict needs {LEAST_POOL} that"
-            " nothing is tuned on"
-        )
-    return free.take(
-        torch.randperm(len(free), generator=torch.Generator().manual_seed(derive(seed, "pool")))[:most]
-    ).loaded()
-
-
-def pools(config: TwinTestConfig, dataset: Dataset, seed: int, sources: Sources) -> Pools:
-    """All images that candidates and references are asked."""
-    natural = natural_images(dataset, seed, config.pool)
-    parts = {NATURAL: in_memory(natural.images)}
-    if config.foreign:
-        foreign = sources.foreign
-        parts[FOREIGN] = (
-            textures(config.pool // 2, dataset.image_shape, seed)
-            if foreign is None
-            else _drawn(foreign, config.pool, seed)
-        )
-    if config.log and sources.log is not None:
-        parts[LOG] = _drawn(sources.log, config.pool, seed)
-    labels = torch.full((sum(map(len, parts.values())),), NO_CLASS)
-    labels[: len(natural)] = natural.labels
-    return Pools(
-        torch.cat(list(parts.values())),
-        labels,
-        tuple(family for family, images in parts.items() for _ in images),
-    )
-
-
-def _drawn(images: Tensor, most: int, seed: int) -> Tensor:
-    return images[
-        torch.randperm(len(images), generator=torch.Generator().manual_seed(derive(seed, "drawn")))[:most]
-    ]
-
-
-def order(config: TwinTestConfig, of: Pools, informative: Tensor) -> tuple[Tensor, int, tuple[int, ...]]:
-    """Which images are asked, in order: indices into the pools, how many are control
-    questions, and the looks.
-
-    The first of the natural images, which are in random order, are control questions. Of the others the most
-    informative come first, families mixed as the configuration has it, so that every look sees all of them.
-
-    Args:
-        informative: float ``[n]``, how much models differ on each image.
-    """
-    rows = {f: [i for i, family in enumerate(of.families) if family == f] for f in dict.fromkeys(of.families)}
-    control = min(config.control_questions, len(rows[NATURAL]) // 5)
-    queues = {
-        f: sorted(those[control if f == NATURAL else 0 :], key=lambda i: -float(informative[i]))
-        for f, those in rows.items()
-    }
-    most = min(config.looks[-1], control + sum(map(len, queues.values())))
-    asked, given = rows[NATURAL][:control], dict.fromkeys(queues, 0)
-    given[NATURAL] = control
-    parts = {f: getattr(config, f) for f in queues}
-    while len(asked) < most:
-        family = min((f for f in queues if queues[f]), key=lambda f: (given[f] + 1) / parts[f])
-        asked.append(queues[family].pop(0))
-        given[family] += 1
-    looks = [n for n in config.looks if n < most] + [most]
-    return torch.tensor(asked), control, tuple(n for n in looks if n > control or n == most)
-
-
-def informativeness(references: Tensor) -> Tensor:
-    """How much models of other procedures differ in their answers ``[R, n, K]`` to each image: float ``[n]``.
-
-    Of models that nobody made from a candidate, so that the choice cannot favour one; and
-    the same for twins that are trained later.
-    """
-    return (
-        references.clamp(min=0).sqrt().var(0).sum(-1)
-        if len(references) > 1
-        else torch.zeros(references.shape[1])
-    )
 
 
 def make(
@@ -165,14 +54,17 @@ def make(
     own = Asked(
         answered(ids, images, dataset, artifacts, tally.part(few)),
         answered_behind(ids, images, dataset, artifacts, tally),
+        defended=answered_defended(ids, images, dataset, artifacts, config),
     )
     if references:
+        pool, count = of.images[:natural], tally.part(few)
         own = foreseen(
             own,
-            answered(ids, of.images[:natural], dataset, artifacts, tally.part(few)),
+            answered(ids, pool, dataset, artifacts, count),
             others[:, :natural],
             chosen[0],
             dataset.num_classes,
+            answered_defended(ids, pool, dataset, artifacts, config),
         )
     other = Asked(
         others[:, chosen[0]], answered_behind([s.id for s in references], images, dataset, artifacts, tally)
@@ -187,16 +79,26 @@ def make(
 @dataclass(frozen=True, eq=False)
 class Asked:
     """What models answer to the questions: float32 ``[models, Q, K]``; ``[I, models, Q, K]`` behind I
-    interfaces, or None; and of candidates what is predicted of their answers, as
-    :class:`~zooaudit.verdict.twin_test.TwinTest` has it, or None.
+    interfaces, or None; and of candidates what is predicted of their answers, what their defence shows
+    instead of these, and what is predicted of that, as :class:`~zooaudit.verdict.twin_test.TwinTest` has
+    them, or None.
     """
 
     plain: Tensor
     behind: Tensor | None = None
     predicted: Tensor | None = None
+    defended: Tensor | None = None
+    defended_predicted: Tensor | None = None
 
 
-def foreseen(asked: Asked, own: Tensor, lessons: Tensor, rows: Tensor, classes: int) -> Asked:
+def foreseen(
+    asked: Asked,
+    own: Tensor,
+    lessons: Tensor,
+    rows: Tensor,
+    classes: int,
+    defended: Tensor | None = None,
+) -> Asked:
     """The candidates' answers with what is predicted of them.
 
     Args:
@@ -204,13 +106,21 @@ def foreseen(asked: Asked, own: Tensor, lessons: Tensor, rows: Tensor, classes: 
             the images of the task that questions were chosen from.
         rows: int64 ``[Q]``, which image each question is; of another family from n on.
         classes: the models', before they were grouped.
+        defended: as ``own``, what the candidates' defence shows instead; None without one.
     """
     if not len(lessons):
         return asked
     natural = rows < lessons.shape[1]
-    found = asked.plain.clone()
-    found[:, natural] = rounded(predicted(own, lessons, rows[natural]), classes)
-    return replace(asked, predicted=found)
+
+    def filled(plain: Tensor, pool: Tensor) -> Tensor:
+        found = plain.clone()
+        found[:, natural] = rounded(predicted(pool, lessons, rows[natural]), classes)
+        return found
+
+    asked = replace(asked, predicted=filled(asked.plain, own))
+    if asked.defended is None or defended is None:
+        return asked
+    return replace(asked, defended_predicted=filled(asked.defended, defended))
 
 
 def places(test: TwinTest, config: TwinTestConfig, seed: int, dataset: Dataset) -> Tensor:
@@ -251,14 +161,25 @@ def asked_more(
         DataError: the questions are not from this dataset.
     """
     images, lessons = test.images, test.lessons
-    asked = Asked(answered(ids, images, dataset, artifacts), answered_behind(ids, images, dataset, artifacts))
+    asked = Asked(
+        answered(ids, images, dataset, artifacts),
+        answered_behind(ids, images, dataset, artifacts),
+        defended=answered_defended(ids, images, dataset, artifacts, config),
+    )
     if lessons is None:
         return asked
     rows, pool = (
         places(test, config, seed, dataset),
         in_memory(natural_images(dataset, seed, config.pool).images),
     )
-    return foreseen(asked, answered(ids, pool, dataset, artifacts), lessons, rows, dataset.num_classes)
+    return foreseen(
+        asked,
+        answered(ids, pool, dataset, artifacts),
+        lessons,
+        rows,
+        dataset.num_classes,
+        answered_defended(ids, pool, dataset, artifacts, config),
+    )
 
 
 def assembled(
@@ -291,6 +212,8 @@ def assembled(
         others.behind,
         own.predicted,
         classes=classes,
+        defended=own.defended,
+        defended_predicted=own.defended_predicted,
     )
 
 
@@ -305,6 +228,23 @@ def answered(
         if ids
         else torch.empty(0, len(images), min(dataset.num_classes, MOST))
     )
+
+
+def answered_defended(
+    ids: Sequence[str], images: Tensor, dataset: Dataset, artifacts: Artifacts, config: TwinTestConfig
+) -> Tensor | None:
+    """As ``answered``, what the defence that ``config`` names shows instead; None without one. It is worked
+    out of the answers, so no model is asked again."""
+    if config.defence == "none":
+        return None
+    unit = to_unit(images)
+
+    def changed(rows: Tensor) -> Tensor:
+        flat = shown(unit, rows.flatten(0, 2), config.defence, config.defence_budget)
+        return kept(flat.view_as(rows))
+
+    given = clean_answers(ids, images, dataset, artifacts, changed)
+    return torch.stack([given[id_] for id_ in ids])
 
 
 def answered_behind(

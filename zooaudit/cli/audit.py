@@ -10,14 +10,16 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TextIO
 
-from zooaudit.auditing import pipeline
-from zooaudit.auditing.twin_step import Sources
+from zooaudit.auditing import pipeline, results
+from zooaudit.auditing.context import Context
+from zooaudit.auditing.twin_questions import Sources
 from zooaudit.cli import doctor as doctors
+from zooaudit.cli.audit_text import print_audit
 from zooaudit.cli.chosen_recipe import chosen_recipe, with_twins
 from zooaudit.cli.own_data import data_of, reading_of
 from zooaudit.cli.own_start import with_checkpoints
 from zooaudit.cli.own_victim import own_victim
-from zooaudit.cli.terminal import EventLog, Terminal, TimedFarm, Voice, duration
+from zooaudit.cli.terminal import EventLog, Terminal, TimedFarm, Voice
 from zooaudit.compute import pick_device
 from zooaudit.config import Recipe
 from zooaudit.data.images import Dataset
@@ -30,7 +32,6 @@ from zooaudit.storage.opening import existing_store, open_store
 from zooaudit.storage.runs import begin_run, check_report_folder, load_report, save_report
 from zooaudit.telemetry.memory import MemoryMeter
 from zooaudit.training.farm import Farm, SerialFarm
-from zooaudit.verdict import wording
 from zooaudit.zoo.spec import Role
 
 
@@ -54,9 +55,9 @@ def audit(args: argparse.Namespace, out: TextIO) -> int:
         folder = _folder(args, parent, name)
         check_report_folder(folder, name, artifacts.url)
         sources = _sources(args, dataset)
-        pipeline.check(
-            recipe, dataset, artifacts, own
-        )  # first: a run that is refused must not keep the name from the next try
+        # First: a run that is refused must not keep the name from the next try.
+        context = Context(recipe, dataset, artifacts, farm, tell.watch, own, sources)
+        pipeline.check(context)
         run = begin_run(
             artifacts,
             name,
@@ -74,7 +75,7 @@ def audit(args: argparse.Namespace, out: TextIO) -> int:
             seed=recipe.seed,
             data=dataset.name,
         )
-        done = pipeline.run_audit(recipe, dataset, artifacts, farm, tell.watch, own, sources, tell.step)
+        done = pipeline.run_audit(context, tell.step)
         tell(
             (
                 "report: drawing"
@@ -96,7 +97,7 @@ def audit(args: argparse.Namespace, out: TextIO) -> int:
     summary = summarise(done, run, facts, str(page))
     _tell_audit(done, summary, facts.phases, artifacts.url, tell)
     if args.log == "text" or args.json:
-        _print_audit(done, page, summary, args.json, out)
+        print_audit(done, page, summary, args.json, out)
     return 0
 
 
@@ -137,7 +138,7 @@ def zoo(args: argparse.Namespace, out: TextIO) -> int:
     artifacts = open_store(args.store)
     tell("", "started", recipe=recipe.name, store=artifacts.url, seed=recipe.seed, data=dataset.name)
     built = pipeline.build_zoo(
-        recipe, dataset, artifacts, chosen_farm(args), tell.watch, own_victim(args, dataset, tell)
+        Context(recipe, dataset, artifacts, chosen_farm(args), tell.watch, own_victim(args, dataset, tell))
     )
     _tell_failed(built, tell)
     tell(
@@ -169,12 +170,14 @@ def uap(args: argparse.Namespace, out: TextIO) -> int:
     tell = voice(args)
     recipe, dataset = recipe_and_data(args, tell)
     made = pipeline.craft_uap(
-        recipe,
-        dataset,
-        open_store(args.store),
-        chosen_farm(args),
-        tell.watch,
-        own_victim(args, dataset, tell),
+        Context(
+            recipe,
+            dataset,
+            open_store(args.store),
+            chosen_farm(args),
+            tell.watch,
+            own_victim(args, dataset, tell),
+        )
     )
     facts = {k: v for k, v in vars(made).items() if k != "v"}
     print(json.dumps(facts) if args.json else "\n".join(f"{k:<14} {v}" for k, v in facts.items()), file=out)
@@ -234,13 +237,13 @@ def chosen_farm(args: argparse.Namespace) -> Farm:
     return RayFarm(args.workers, args.gpus_per_worker, args.victim_workers)
 
 
-def _tell_failed(built: pipeline.Zoo, tell: Voice) -> None:
+def _tell_failed(built: results.Zoo, tell: Voice) -> None:
     for spec in built.failed:
         tell("", "model_failed", model=spec.id, reason=built.records[spec.id].reason)
 
 
 def _tell_audit(
-    done: pipeline.Audit, summary: dict[str, Any], phases: Mapping[str, float], store: str, tell: Voice
+    done: results.Audit, summary: dict[str, Any], phases: Mapping[str, float], store: str, tell: Voice
 ) -> None:
     """The last events of an audit: what failed, each phase, how many suspects were called
     piracy, and where the report is."""
@@ -262,72 +265,3 @@ def _tell_audit(
         kit=done.kit_id,
         report=fetch,
     )
-
-
-def _print_audit(
-    done: pipeline.Audit, page: Path, summary: dict[str, Any], as_json: bool, out: TextIO
-) -> None:
-    if as_json:
-        print(json.dumps(summary, allow_nan=False), file=out)
-        return
-    counts = {r: sum(s.spec.role is r for s in done.suspects) for r in Role}
-    auc = {k: _number(v) for k, v in summary["auc"].items()}
-    uap = done.uap
-    print(summary["finding"]["text"].replace("see the checks below", "see the report"), file=out)
-    print(
-        f"victim accuracy {summary['victim']['accuracy']:.3f}; UAP fools {uap.fooling_rate:.0%} at {uap.norm}"
-        f" {uap.epsilon:g}",
-        file=out,
-    )
-    _print_twin_test(summary, out)
-    roles = (Role.PIRACY, Role.HOMOLOGOUS, Role.LOOK_ALIKE)
-    for role in roles:
-        _print_family(role, *done.called_stolen(role), "stolen", out)
-    print(
-        f"the paper's test, AUC against homologous {auc['homologous']}, against look-alikes"
-        f" {auc['look_alike']}",
-        file=out,
-    )
-    for role in roles:
-        _print_family(role, done.accused(role), counts[role], "piracy", out)
-    if done.by_paper is not None:
-        print(
-            f"  (encoder {done.recipe.encoder.name}; the paper's own gives"
-            f" {_number(done.by_paper.auc(Role.HOMOLOGOUS))} and"
-            f" {_number(done.by_paper.auc(Role.LOOK_ALIKE))})",
-            file=out,
-        )
-    models = ", ".join(f"{count} {what}" for what, count in summary["models"].items())
-    print(
-        f"models: {models}; took {duration(summary['seconds'])} in all, peak"
-        f" {summary['peak_rss_bytes'] / 2**30:.1f} GiB",
-        file=out,
-    )
-    print(f"kit {done.kit_id}\nreport {page}", file=out)
-
-
-def _print_twin_test(summary: dict[str, Any], out: TextIO) -> None:
-    test, itself = summary["twin_test"], summary["victim_itself"]
-    place = f", rank {itself['rank']} of {itself['twins'] + 1}" if itself["rank"] else ""
-    made_of = f"{test['twins']} twins, {sum(test['references'].values())} references"
-    print(
-        f"twin test, level {summary['level']:g}, {made_of}; the victim itself: {itself['headline']}{place}",
-        file=out,
-    )
-    weak = wording.WEAK if summary["level"] > wording.WEAK_ABOVE else ""
-    print(f"  at that level {wording.in_cases(summary['level'])}{weak}", file=out)
-    if test["accuses_nobody"]:
-        print(f"  this kit accuses nobody: {test['accuses_nobody']}", file=out)
-    for caution in itself["cautions"]:
-        print(f"  caution: {caution}", file=out)
-
-
-def _print_family(role: Role, called: int, of: int, what: str, out: TextIO) -> None:
-    print(
-        f"  {role:<11} {called:>3} of {of} called {what}" + ("" if role.stolen else "  (all innocent)"),
-        file=out,
-    )
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"

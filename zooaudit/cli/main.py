@@ -49,10 +49,9 @@ def main(argv: list[str] | None = None) -> int:
     out = sys.stdout
     try:
         command: Command = found(args.does)
-        aside = (
-            _asides() if args.log == "events" else sys.stderr
-        )  # Ray prints a worker's death to standard output,
-        with _sigterm_interrupts(), contextlib.redirect_stdout(aside):  # which is for results only
+        # Ray prints a worker's death to standard output, which is for results only.
+        aside = _asides() if args.log == "events" else sys.stderr
+        with _sigterm_interrupts(), contextlib.redirect_stdout(aside):
             code = command(args, out)
             out.flush()
             return code
@@ -105,9 +104,8 @@ class Parser(argparse.ArgumentParser):
 
     @property
     def options(self) -> list[str]:
-        return [
-            option for action in self._actions for option in action.option_strings
-        ]  # no public way to list them
+        # No public way to list them.
+        return [option for action in self._actions for option in action.option_strings]
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
         """As argparse does, but what is mistyped is said before what is missing: that may be the same."""

@@ -9,8 +9,9 @@ from zooaudit.cli.arguments.plans import SIZES
 from zooaudit.config import Recipe
 from zooaudit.errors import InputError
 from zooaudit.planning.footprint import OPEN, PROBE, Requests
+from zooaudit.planning.given import Devices, OwnVictim
 from zooaudit.planning.measured import DOMAINS, Domain
-from zooaudit.planning.sizing import Devices, Estimate, OwnVictim, as_json, estimate, scaled
+from zooaudit.planning.sizing import Estimate, as_json, estimate, scaled
 from zooaudit.recipes.named import RECIPES
 
 SIZING_CORES = (16, 64)

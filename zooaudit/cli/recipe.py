@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
-from zooaudit.auditing.steps import check_sizes
+from zooaudit.auditing.zoo_plan import check_sizes
 from zooaudit.cli import own_data, own_start, own_victim
 from zooaudit.cli import plan as planning
 from zooaudit.cli.arguments.own import add_model, add_training
@@ -19,10 +19,11 @@ from zooaudit.config import Recipe
 from zooaudit.data.images import Dataset
 from zooaudit.errors import ConfigError
 from zooaudit.outputs import check_folder
+from zooaudit.planning.given import Devices, OwnVictim
 from zooaudit.planning.measured import DOMAINS, Domain
 from zooaudit.planning.new_recipe import begun_with, derived, made, reasons
 from zooaudit.planning.own_task import DataFacts, VictimFacts, look_at_data, look_at_victim
-from zooaudit.planning.sizing import Devices, Estimate, OwnVictim, as_json, estimate, planned
+from zooaudit.planning.sizing import Estimate, as_json, estimate, planned
 from zooaudit.recipes.differences import Difference, differences
 from zooaudit.recipes.named import RECIPES
 from zooaudit.recipes.read import base_of, is_file, recipe_of

@@ -5,24 +5,17 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from zooaudit.cli.audit import chosen_farm, recipe_and_data, voice
+from zooaudit.cli.audit import voice
+from zooaudit.cli.bench import open_bench, results_folder
 from zooaudit.cli.own_data import reading_of
-from zooaudit.cli.terminal import ProgressBar, Voice
-from zooaudit.config import digest_of
 from zooaudit.errors import ConfigError, NotEnoughModelsError
-from zooaudit.extras import needs, require
-from zooaudit.outputs import check_folder
-from zooaudit.storage.artifacts import table_to_bytes
-from zooaudit.storage.opening import existing_store, open_store
+from zooaudit.extras import require
+from zooaudit.storage.opening import open_store
 from zooaudit.suspects.factories import imported
 
 if TYPE_CHECKING:
-    from zooaudit.studies.bench import Bench
     from zooaudit.studies.registry import ModelsStudy, Study
     from zooaudit.studies.runner import Result
-    from zooaudit.sweep.result import Row
-    from zooaudit.sweep.space import Space
-    from zooaudit.sweep.tuner import Swept
 
 ALL = "all"
 
@@ -54,11 +47,11 @@ def study(args: argparse.Namespace, out: TextIO) -> int:
             f"--set {victims.pop()} says which victims of --models; without --models expected FIELD=VALUE, to"
             " change the recipe"
         )
-    zoo, on_models = _chosen(args)
+    zoo, on_models = named_studies(args)
     return _on_models(on_models, args, out) if on_models else _on_zoo(zoo, args, out)
 
 
-def _chosen(args: argparse.Namespace) -> "tuple[list[Study], list[ModelsStudy]]":
+def named_studies(args: argparse.Namespace) -> "tuple[list[Study], list[ModelsStudy]]":
     """The studies named: all on a zoo, or all on a folder of models."""
     from zooaudit.studies.registry import ON_MODELS, STUDIES, ModelsStudy, Study, get_study
 
@@ -123,7 +116,7 @@ def _on_models(chosen: "list[ModelsStudy]", args: argparse.Namespace, out: TextI
     found, left_out = owners(read(Path(args.models)), victims)
     for name, why in left_out.items():
         tell(f"{name} is left out: {why}", "owner_left_out", owner=name, why=why)
-    folder = _folder(args, Path("studies") / victims)
+    folder = results_folder(args, Path("studies") / victims)
     results: list[Result] = []
     for number, one in enumerate(chosen, 1):
         tell(
@@ -161,7 +154,7 @@ def _on_published(args: argparse.Namespace, out: TextIO) -> int:
             f"{'--set' if args.settings else '--load'} goes with --models; the published models are all read"
             " from --data"
         )
-    tell, folder, one = voice(args), _folder(args, Path("studies") / "qurd"), ON_MODELS["qurd"]
+    tell, folder, one = voice(args), results_folder(args, Path("studies") / "qurd"), ON_MODELS["qurd"]
     tell(f"study {one.name}: {one.title}, on published models", "study", name=one.name)
     result = run_published(
         one,
@@ -186,9 +179,9 @@ def _on_zoo(chosen: "list[Study]", args: argparse.Namespace, out: TextIO) -> int
     from zooaudit.studies.runner import run_study
 
     tell = voice(args)
-    bench = _bench(args, tell)
+    bench = open_bench(args, tell)
     provenance = _provenance(args)
-    folder = _folder(args, Path("studies") / bench.recipe.run_name)
+    folder = results_folder(args, Path("studies") / bench.recipe.run_name)
     results: list[Result] = []
     lacking: dict[str, str] = {}
     for number, one in enumerate(chosen, 1):
@@ -235,111 +228,6 @@ def _print_all(
         print(f"tables, pictures and findings are in {folder}", file=out)
 
 
-def sweep(args: argparse.Namespace, out: TextIO) -> int:
-    """Fingerprint one zoo in many ways, in parallel on Ray Tune; ends in one table and one picture."""
-    from zooaudit.sweep.evaluate import METRICS
-    from zooaudit.sweep.result import best, picture, table
-    from zooaudit.sweep.space import AXES, PRESETS, parse_space
-
-    if not args.space:
-        lines = [
-            f"{n:<14} {a.expected}{'  (needs models of its own)' if a.models else ''}"
-            for n, a in AXES.items()
-        ]
-        lines += [f"{n:<14} = {' '.join(words)}" for n, words in PRESETS.items()] + [
-            f"metrics: {', '.join(METRICS)}"
-        ]
-        print(
-            (
-                json.dumps({"axes": list(AXES), "presets": PRESETS, "metrics": METRICS})
-                if args.json
-                else "\n".join(lines)
-            ),
-            file=out,
-        )
-        return 0
-    require("report", "a sweep", "matplotlib")
-    space = parse_space(args.space)
-    if args.metric not in METRICS:
-        raise ConfigError(f"--metric {args.metric!r}; expected one of {', '.join(METRICS)}")
-    tell = voice(args)
-    bench = _bench(args, tell)
-    folder = _folder(args, Path("sweeps") / bench.recipe.run_name)
-    swept = _swept(space, bench, args, tell)
-    rows = swept.rows
-    folder.mkdir(parents=True, exist_ok=True)
-    name = (  # another grid over the same axes is another file
-        f"{'-'.join(space.axes)}-{digest_of(dict(space.axes))[:6]}"
-    )
-    (folder / f"{name}.parquet").write_bytes(table_to_bytes(table(rows)))
-    (folder / f"{name}.svg").write_bytes(picture(rows, args.metric))
-    top = best(rows, args.metric)
-    refused = [r for r in rows if r.error]
-    data = {
-        "trials": len(rows),
-        "ran": swept.ran,
-        "refused": len(refused),
-        "queries": bench.queries,
-        "trained": bench.trained,
-        "metric": args.metric,
-    }
-    if args.json:
-        listed = [{"trial": r.trial, "metrics": dict(r.metrics), "error": r.error} for r in rows]
-        print(json.dumps(data | {"best": top and top.trial, "rows": listed, "out": str(folder)}), file=out)
-    elif args.log == "text":
-        _print_sweep(rows, args.metric, out)
-        print(
-            f"{swept.ran} trials run, {data['queries']:,} queries, {data['trained']} models trained; "
-            f"table and picture: {folder / name}.parquet, .svg",
-            file=out,
-        )
-        if top is not None:
-            print(
-                f"highest {args.metric}: {top.trial}; chosen on this zoo, so report it on another (--seed)",
-                file=out,
-            )
-    for row in refused:
-        tell(
-            f"refused: {row.trial}: {row.error}", "trial_refused", trial=json.dumps(row.trial), why=row.error
-        )
-    if len(refused) == len(rows):
-        raise NotEnoughModelsError(f"none of {len(rows)} trials gave a result; the first: {rows[0].error}")
-    tell("", "done", **data, best=json.dumps(top.trial) if top else None, out=str(folder))
-    return 0
-
-
-def _bench(args: argparse.Namespace, tell: Voice) -> "Bench":
-    from zooaudit.studies.bench import Bench, NoFarm
-
-    recipe, dataset = recipe_and_data(args, tell)
-    artifacts = open_store(args.store) if args.build else existing_store(args.store, writes=True)
-    return Bench(recipe, dataset, artifacts, chosen_farm(args) if args.build else NoFarm(), tell.watch)
-
-
-def _folder(args: argparse.Namespace, usual: Path) -> Path:
-    """Where results go."""
-    folder = Path(args.out) if args.out else usual
-    check_folder(folder)
-    return folder
-
-
-def _swept(space: "Space", bench: "Bench", args: argparse.Namespace, tell: Voice) -> "Swept":
-    from zooaudit.sweep.field import line_up
-
-    with needs("ray", "a sweep"):
-        from zooaudit.sweep.tuner import Done, run_trials
-
-    bar = ProgressBar(line=lambda d: f"sweep {d.done}/{d.total} trials")
-
-    def watch(done: Done) -> None:
-        if args.log == "events":
-            tell("", "trials", done=done.done, total=done.total)
-        else:
-            bar(done)
-
-    return run_trials(list(space.trials()), line_up(space, bench), watch, args.at_once)
-
-
 def _print_study(result: "Result", out: TextIO) -> None:
     for found in result.findings:
         print(
@@ -355,12 +243,3 @@ def _print_study(result: "Result", out: TextIO) -> None:
         " excluded",
         file=out,
     )
-
-
-def _print_sweep(rows: "list[Row]", metric: str, out: TextIO) -> None:
-    names = list(rows[0].trial)
-    print("  ".join(f"{n:>14}" for n in (*names, metric)), file=out)
-    for row in rows:
-        value = row.metrics.get(metric)
-        shown = "-" if value is None else f"{value:.3f}"
-        print("  ".join(f"{v!s:>14}" for v in (*row.trial.values(), shown)), file=out)

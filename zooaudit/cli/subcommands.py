@@ -124,7 +124,7 @@ SUBCOMMANDS = {
         "Try claims of the paper on a zoo, or the twin test on models that somebody else trained",
     ),
     "sweep": _of(
-        "study:sweep",
+        "sweep:sweep",
         "plans:sweep",
         "Fingerprint one zoo in many ways, in parallel on Ray Tune; ends in one table and one picture",
     ),

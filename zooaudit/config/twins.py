@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from zooaudit.config.basics import LATER, check
+from zooaudit.config.basics import DEFENCES, LATER, Defence, check
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,11 @@ class TwinTestConfig:
     statistic: str = field(default="cosine", metadata=LATER)
     """What candidates are ranked by: the cosine of what a suspect and a candidate have
     apart from all others."""
+    defence: Defence = field(default="none", metadata=LATER)
+    """What your service does to the victim's answers before it shows them, if it defends itself: then
+    suspects are compared with these answers too."""
+    defence_budget: float = field(default=1.0, metadata=LATER)
+    """mad and mad-argmax: how far an answer is moved at most, the sum of the changes of its probabilities."""
 
     def __post_init__(self) -> None:
         check(0 < self.level < 0.5, self, "level", "a number in (0, 0.5)")
@@ -44,3 +49,8 @@ class TwinTestConfig:
         for name in ("foreign", "log"):
             check(0 <= getattr(self, name) <= 100, self, name, "0 to 100 parts")
         check(1 <= self.natural <= 100, self, "natural", "1 to 100 parts")
+        check(self.defence in DEFENCES, self, "defence", ", ".join(DEFENCES))
+        check(0 < self.defence_budget <= 2, self, "defence_budget", "a number in (0, 2]")
+        bounded = self.defence in ("mad", "mad-argmax")
+        only = "1: only the defences mad and mad-argmax have a budget"
+        check(bounded or self.defence_budget == 1, self, "defence_budget", only)

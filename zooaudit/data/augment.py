@@ -77,6 +77,5 @@ def moved(x: Tensor, shifts: Tensor) -> Tensor:
     rows = most - shifts[:, :1] + torch.arange(height, device=x.device)
     columns = most - shifts[:, 1:] + torch.arange(width, device=x.device)
     number = torch.arange(count, device=x.device).view(-1, 1, 1)
-    return padded[number, :, rows.unsqueeze(2), columns.unsqueeze(1)].permute(
-        0, 3, 1, 2
-    )  # channels last in memory
+    # Channels last in memory.
+    return padded[number, :, rows.unsqueeze(2), columns.unsqueeze(1)].permute(0, 3, 1, 2)

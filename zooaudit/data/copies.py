@@ -121,9 +121,8 @@ class Copy:
 
     def _make(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with open(
-            self.path.with_name(self.path.name + ".lock"), "w"
-        ) as lock:  # whoever comes second waits, and finds it made
+        # Whoever comes second waits, and finds it made.
+        with open(self.path.with_name(self.path.name + ".lock"), "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if _end(self.path) is not None:
                 return

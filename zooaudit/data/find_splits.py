@@ -8,7 +8,8 @@ from pathlib import Path
 from zooaudit.data.arrays import Arrays, part_of_npz, part_of_pair
 from zooaudit.data.folders import Undecoded, class_folders, of_the_system, read_class_folder
 from zooaudit.data.messages import short
-from zooaudit.data.parquet import open_arrow, open_parquet, read_columns, saved_files
+from zooaudit.data.parquet import read_columns, saved_files
+from zooaudit.data.parquet_columns import open_arrow, open_parquet
 from zooaudit.data.reading import Reading
 from zooaudit.data.reading_notes import Met
 from zooaudit.data.tables import TABLE_SUFFIXES, read_table

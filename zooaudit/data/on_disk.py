@@ -94,9 +94,8 @@ class ImagesOnDisk:
         return (self[start : start + size] for start in range(0, len(self), size))
 
     def __getitem__(self, index: Tensor | slice) -> Tensor:
-        if not isinstance(
-            index, Tensor | slice
-        ):  # never IndexError: a loop over this would end there without a word
+        # Never IndexError: a loop over this would end there without a word.
+        if not isinstance(index, Tensor | slice):
             raise TypeError(
                 f"images on disk are indexed by int64 [k] or a slice, not by a {type(index).__name__}"
             )

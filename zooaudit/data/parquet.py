@@ -8,14 +8,12 @@ they are read from a copy (``packed``).
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from zooaudit.data.classes import Targets
 from zooaudit.data.columns import IMAGE_NAMES, PATH_NAMES, image_column, label_column, whole_numbers
@@ -24,83 +22,17 @@ from zooaudit.data.encoded import Encoded, Files
 from zooaudit.data.folders import Undecoded
 from zooaudit.data.messages import guard, short
 from zooaudit.data.packed import packed
+from zooaudit.data.parquet_columns import Columns, guarded, is_bytes, is_text, plain, value_type
 from zooaudit.data.paths import Places
 from zooaudit.data.reading import Reading
 from zooaudit.data.reading_notes import Met
 from zooaudit.errors import DataError
 
-Batches = Callable[[list[str]], Iterator[pa.RecordBatch]]
-BATCH_BYTES = 32 * 2**20
-MOST_ROWS = 4096
-READ_AHEAD = 2**20
-STREAM_END = b"\xff\xff\xff\xff\0\0\0\0"
 ALIKE = (
     "expected one or the other, as the images are too large for memory: write them alike, or give a smaller"
     " --size"
 )
 IMAGE_KINDS = "encoded images (struct<bytes, path>, or binary) or paths to them"
-
-
-@dataclass(frozen=True)
-class Columns:
-    """One file: what it has, its columns a few rows at a time, and what opened it."""
-
-    path: Path
-    schema: pa.Schema
-    rows: int
-    batches: Batches
-    opened: "Callable[[Path], Columns]"
-
-
-def open_parquet(path: Path) -> Columns:
-    """A Parquet file; only its footer is read yet."""
-
-    def opened() -> (
-        pq.ParquetFile
-    ):  # read, not mapped: what was read of a mapped file counts as this process's memory
-        return pq.ParquetFile(path, memory_map=False, buffer_size=READ_AHEAD, pre_buffer=False)
-
-    file = guard(path, "Parquet", lambda _: opened())
-    meta, schema = file.metadata, file.schema_arrow
-
-    def batches(names: list[str]) -> Iterator[pa.RecordBatch]:
-        plain = all(pa.types.is_primitive(schema.field(name).type) for name in names)
-        rows = MOST_ROWS if plain else max(1, min(MOST_ROWS, BATCH_BYTES // max(_largest(meta), 1)))
-        return opened().iter_batches(batch_size=rows, columns=names, use_threads=False)
-
-    return Columns(path, schema, meta.num_rows, batches, open_parquet)
-
-
-def _largest(meta: pq.FileMetaData) -> int:
-    """What one value may at most take, a row group's size: a dictionary can hold a large one that all rows
-    repeat. Columns by themselves are not looked at: Arrow ends the whole process where a damaged footer
-    contradicts itself about one."""
-    return max((meta.row_group(i).total_byte_size for i in range(meta.num_row_groups)), default=0)
-
-
-def open_arrow(path: Path) -> Columns:
-    """A file of ``datasets``' ``save_to_disk``: an Arrow stream, mapped into memory."""
-
-    def opened() -> Any:
-        return pa.ipc.open_stream(pa.memory_map(str(path)))
-
-    def batches(names: list[str]) -> Iterator[pa.RecordBatch]:
-        return (batch.select(names) for batch in opened())
-
-    guard(path, "Arrow", _check_end)
-    rows = guard(path, "Arrow", lambda _: sum(batch.num_rows for batch in opened()))
-    return Columns(path, guard(path, "Arrow", lambda _: opened().schema), rows, batches, open_arrow)
-
-
-def _check_end(path: Path) -> None:
-    """A stream that is cut short between two batches looks whole to Arrow."""
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - len(STREAM_END)))
-        if file.read() != STREAM_END:
-            raise DataError(
-                f"{path} has no end: not a readable Arrow file, or one that is cut short; fetch or save it"
-                " again"
-            )
 
 
 def read_columns(files: list[Columns], reading: Reading, met: Met, root: Path) -> Undecoded:
@@ -199,13 +131,6 @@ def _within(paths: list[str], opened: Callable[[Path], Columns], image: str) -> 
             yield found, where
 
 
-def guarded(file: Columns, name: str) -> Iterator[pa.RecordBatch]:
-    """The batches of one column; what is damaged is found on the way."""
-    batches = guard(file.path, "Parquet", lambda _: file.batches([name]))
-    while (batch := guard(file.path, "Parquet", lambda _: next(batches, None))) is not None:
-        yield batch
-
-
 def _cell(found: object, column: str, where: str) -> bytes | str:
     path: object = found if isinstance(found, str) else None
     if isinstance(found, dict):
@@ -219,58 +144,39 @@ def _cell(found: object, column: str, where: str) -> bytes | str:
     raise DataError(f"{where}: {column} is {kind}; expected the bytes of an image, or a path to one")
 
 
-def plain(column: pa.Array) -> pa.Array:
-    """A column without a dictionary of its values."""
-    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
-
-
-def _value_type(kind: pa.DataType) -> pa.DataType:
-    return kind.value_type if pa.types.is_dictionary(kind) else kind
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
-
-
-def _is_bytes(kind: pa.DataType) -> bool:
-    if pa.types.is_struct(kind):
-        return any(field.name == "bytes" for field in kind)
-    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind)
-
-
 def likely_image(file: Columns, asked: str) -> str:
     """The column of images, by its name and type.
 
     Raises:
         DataError: there is none, or more than one, or it holds something else.
     """
-    kinds = {field.name: _value_type(field.type) for field in file.schema}
-    likely = [name for name, kind in kinds.items() if _is_bytes(kind)] or [
-        name for name, kind in kinds.items() if _is_text(kind)
+    kinds = {field.name: value_type(field.type) for field in file.schema}
+    likely = [name for name, kind in kinds.items() if is_bytes(kind)] or [
+        name for name, kind in kinds.items() if is_text(kind)
     ]
-    if likely and not _is_bytes(kinds[likely[0]]) and not asked:  # texts are paths only if they are called so
+    if likely and not is_bytes(kinds[likely[0]]) and not asked:  # texts are paths only if they are called so
         likely = [name for name in likely if name in (*IMAGE_NAMES, *PATH_NAMES)]
     found = image_column(asked, likely, file.schema.names, str(file.path), IMAGE_KINDS)
-    if not (_is_bytes(kinds[found]) or _is_text(kinds[found])):
+    if not (is_bytes(kinds[found]) or is_text(kinds[found])):
         raise DataError(f"{file.path}: {found} is {kinds[found]}; expected {IMAGE_KINDS}")
     return found
 
 
 def _label_column(file: Columns, image: str, reading: Reading, met: Met) -> str:
-    others = {field.name: _value_type(field.type) for field in file.schema if field.name != image}
+    others = {field.name: value_type(field.type) for field in file.schema if field.name != image}
     likely = [n for n in _class_labels(file.schema) if n in others]
     likely = likely or [n for n, kind in others.items() if pa.types.is_integer(kind)]
     return label_column(reading.label_column, likely, list(others), str(file.path), met)
 
 
 def _labels(file: Columns, column: str, _: Path) -> list[int] | list[str]:
-    kind = _value_type(file.schema.field(column).type)
+    kind = value_type(file.schema.field(column).type)
     arrays = [plain(batch.column(0)) for batch in file.batches([column])]
     whole = pa.chunked_array(arrays, type=kind) if arrays else pa.chunked_array([], type=kind)
     if whole.null_count:
         row = int(np.flatnonzero(whole.is_null().to_numpy())[0])
         raise DataError(f"{file.path} row {row}: {column} is null; expected a class for every image")
-    if _is_text(kind):
+    if is_text(kind):
         return [str(value) for value in whole.to_pylist()]
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind):
         return [int(value) for value in whole_numbers(whole.to_numpy(), str(file.path))]

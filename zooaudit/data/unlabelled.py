@@ -19,7 +19,8 @@ from zooaudit.data.decode import decode_image, refuse_too_much, strictly
 from zooaudit.data.folders import images_in
 from zooaudit.data.messages import guard, short
 from zooaudit.data.on_disk import in_memory
-from zooaudit.data.parquet import encoded, likely_image, open_parquet
+from zooaudit.data.parquet import encoded, likely_image
+from zooaudit.data.parquet_columns import open_parquet
 from zooaudit.data.pixels import refuse_dark_sixteen
 from zooaudit.data.readers import read_dataset
 from zooaudit.data.reading import PLAIN, Reading

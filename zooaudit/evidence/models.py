@@ -4,16 +4,10 @@ victim still stand out among them?"""
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from zooaudit.auditing import steps
+from zooaudit.auditing import steps, zoo_plan
 from zooaudit.auditing.more_twins import committed_training, twin_specs
-from zooaudit.auditing.twin_step import (
-    answered,
-    answered_behind,
-    asked_more,
-    natural_images,
-    places,
-    reference,
-)
+from zooaudit.auditing.twin_questions import natural_images
+from zooaudit.auditing.twin_step import answered, answered_behind, asked_more, places, reference
 from zooaudit.config import OwnTraining, Recipe, Start
 from zooaudit.data.images import Dataset
 from zooaudit.data.on_disk import in_memory
@@ -115,7 +109,7 @@ def crosscheck(
     copy(pack, artifacts, [(MODEL, kit.victim)], lambda _: None)
     victim = steps.Victim.load(kit.victim, artifacts, dataset)
     found = [parts.uap_again(opened, recipe, victim, dataset), parts.questions(opened, recipe, dataset)]
-    found.append(parts.itself(opened, victim, dataset))
+    found.append(parts.itself(opened, recipe, victim, dataset))
     try:
         places(kit.twin_test, recipe.twin_test, recipe.seed, dataset)
     except DataError as error:  # made up, so nothing that is asked by them confirms anything
@@ -170,14 +164,13 @@ def _specs(
             f"models of the kit's recipe begin with a checkpoint of {first.net}, SHA-256"
             f" {first.weights[:16]}; expected the same file of yours: --checkpoint {first.net}=FILE"
         )
-    zoo = replace(
-        recipe.zoo, twins=1, start=trial.start, checkpoints=trial.checkpoints
-    )  # a pack never chooses what is run or read here
+    # A pack never chooses what is run or read here.
+    zoo = replace(recipe.zoo, twins=1, start=trial.start, checkpoints=trial.checkpoints)
     (pattern,) = twin_specs(replace(recipe, zoo=zoo), victim, dataset, training)
     seeds = [derive(trial.seed, "fresh twin", i) for i in range(trial.twins)]
     twins = [replace(pattern, seed=s % OWN_SEEDS if pattern.own_training else s) for s in seeds]
     count = recipe.zoo.references if trial.references is None else trial.references
-    others = steps.plan_for(
+    others = zoo_plan.plan_for(
         replace(recipe, zoo=replace(zoo, references=count), seed=trial.seed), dataset, victim
     )
     return [*twins, *others.of(Role.REFERENCE)]
@@ -195,9 +188,9 @@ def _fresh(
     """Train what is missing and ask all of it the kit's questions."""
     victim = opened.kit.victim
     plan = Plan(victim, tuple(specs))
-    if missing := steps.missing_models(plan, artifacts):
+    if missing := zoo_plan.missing_models(plan, artifacts):
         farm.build(missing, dataset, artifacts, watch)
-    records = steps.records(plan, artifacts)
+    records = zoo_plan.records(plan, artifacts)
     twins, references = (
         [s for s in plan.of(role) if records[s.id].status is Status.LEARNT]
         for role in (Role.TWIN, Role.REFERENCE)
@@ -236,7 +229,13 @@ def _among(
     """The test with other candidates."""
     asked = asked_more(test, [c.id for c in candidates], recipe.twin_test, recipe.seed, dataset, artifacts)
     return replace(
-        test, candidates=candidates, answers=asked.plain, behind=asked.behind, predicted=asked.predicted
+        test,
+        candidates=candidates,
+        answers=asked.plain,
+        behind=asked.behind,
+        predicted=asked.predicted,
+        defended=asked.defended,
+        defended_predicted=asked.defended_predicted,
     )
 
 

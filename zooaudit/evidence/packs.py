@@ -1,6 +1,5 @@
 """Evidence and the kit that it rests on in one file, for somebody else; and such a file read again."""
 
-import json
 import lzma
 import tempfile
 import zipfile
@@ -9,13 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from zooaudit.choices import CORRECTIONS
 from zooaudit.data.zip_limits import check_listing, check_members
 from zooaudit.errors import (
     DamagedArtifactError,
@@ -25,13 +22,21 @@ from zooaudit.errors import (
     RejectedError,
     StoreError,
 )
+from zooaudit.evidence.pack_checks import (
+    CHANGED,
+    MOST_COLUMNS,
+    check_contents,
+    check_marker,
+    check_types,
+    no_pack,
+)
 from zooaudit.evidence.records import ANSWERS, KIND, SETTLED, Together, schema
 from zooaudit.kits.kit import KIND as KIT
 from zooaudit.kits.kit import Kit, answers_digest, load_kit, read_kit
 from zooaudit.local_paths import last_part
 from zooaudit.outputs import check_new
 from zooaudit.storage.artifact import REPAIR, Artifact
-from zooaudit.storage.artifacts import FORMAT, MARKER, Artifacts
+from zooaudit.storage.artifacts import Artifacts
 from zooaudit.storage.copying import copy
 from zooaudit.storage.models import KIND as MODEL
 from zooaudit.storage.opening import open_store
@@ -41,12 +46,8 @@ from zooaudit.verdict.examined import FAMILIES, NO_CLASS
 from zooaudit.verdict.grouping import MOST as GROUPS
 from zooaudit.verdict.twin_test import TwinTest
 
-CHANGED = "the pack was changed or damaged; ask for it again"
-"""What the receiver of a pack can do about it: he has no store to repair."""
 MOST_BYTES = 4 * 2**30
 """Of an unpacked pack."""
-MOST_COLUMNS = 1_000_000
-MOST_MARKER = 4096
 MOST_MEMBERS = 1000
 """Of a pack: a dozen are needed."""
 
@@ -92,9 +93,9 @@ def opened(path: Path) -> Iterator[Artifacts]:
         raise InputError(f"{path} does not exist; expected a pack that 'zooaudit evidence export' made")
     with tempfile.TemporaryDirectory() as scratch:
         _unpack(path, scratch)
-        _check_marker(path, Path(scratch))
+        check_marker(path, Path(scratch))
         pack = open_store(scratch, writes=False, limited=True)
-        _check_contents(pack)
+        check_contents(pack)
         yield pack
 
 
@@ -107,12 +108,12 @@ def _unpack(path: Path, folder: str) -> None:
             f"{path} is not a pack ({error}): it is truncated, or no ZIP: ask for it again"
         ) from error
     except ValueError as error:
-        raise _no_pack(path, error) from error
+        raise no_pack(path, error) from error
     with archive:
         try:
             check_members(path, archive.infolist(), MOST_MEMBERS, MOST_BYTES)
         except ValueError as error:
-            raise _no_pack(path, error) from error
+            raise no_pack(path, error) from error
         try:
             archive.extractall(folder)
         except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
@@ -131,53 +132,6 @@ def _unpack(path: Path, folder: str) -> None:
             ValueError,
         ) as error:
             raise RejectedError(f"a member cannot be unpacked ({error}): {CHANGED}") from error
-
-
-def _no_pack(path: Path, why: object) -> InputError:
-    return InputError(f"{path} is not a pack ({why}); expected one that 'zooaudit evidence export' made")
-
-
-def _check_marker(path: Path, folder: Path) -> None:
-    """Whether the folder is a store of this version."""
-    marker = folder / MARKER
-    if not marker.is_file():
-        if not (folder / "manifests").is_dir():
-            raise _no_pack(path, f"it holds neither {MARKER} nor manifests")
-        raise RejectedError(f"{MARKER} is missing: {CHANGED}")
-    try:
-        found = json.loads(marker.read_bytes()[:MOST_MARKER])["format"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise RejectedError(f"{MARKER} cannot be read ({error}): {CHANGED}") from error
-    if found != FORMAT:
-        raise InputError(
-            f"the pack has format {str(found)[:80]}, of another version of zooaudit; expected format"
-            f" {FORMAT}: take that version"
-        )
-
-
-def _check_contents(pack: Artifacts) -> None:
-    """Read every file that a manifest names."""
-    for kind in sorted(pack.kinds()):
-        for id_ in pack.ids(kind):
-            try:
-                artifact = pack.load(kind, id_)
-            except DamagedArtifactError as error:
-                raise RejectedError(
-                    f"the manifest of {kind} {id_} is damaged ({error.__cause__ or error}): {CHANGED}"
-                ) from error
-            for name in artifact.files:
-                _check_file(artifact, name)
-
-
-def _check_file(artifact: Artifact, name: str) -> None:
-    try:
-        artifact.read(name)
-    except DamagedArtifactError as error:
-        if isinstance(error.__cause__, MissingArtifactError):
-            raise RejectedError(f"{name} is missing: {CHANGED}") from error
-        raise RejectedError(
-            f"{name} is not what the manifest states (SHA-256 {artifact.files[name]['sha256']}): {CHANGED}"
-        ) from error
 
 
 @dataclass(frozen=True, eq=False)
@@ -229,7 +183,7 @@ class Opened:
             kit = read_kit(kit_artifact)
             _check_test(kit.twin_test)
             together = Together(**meta["together"])
-            _check_types(meta, together)
+            check_types(meta, together)
             table = evidence.table(ANSWERS, schema(meta["columns"]))
             Access.named(meta["read_as"])
         except FormatError as error:
@@ -283,37 +237,12 @@ def _check_test(test: TwinTest) -> None:
             columns,
         )
     whole &= len(foreseen) in (0, 2)
-    answers = [*behind, *foreseen, *(given for given, _ in shapes)]
-    sound = all(
-        bool(((given >= 0) & (given <= 1 + SUM_TOLERANCE)).all()) for given in answers
-    )  # false of NaN
+    hidden = [given for given in (test.defended, test.defended_predicted) if given is not None]
+    whole &= all(given.shape == test.answers.shape for given in hidden)
+    whole &= test.defended is not None or not hidden
+    answers = [*behind, *foreseen, *hidden, *(given for given, _ in shapes)]
+    # False of NaN
+    sound = all(bool(((given >= 0) & (given <= 1 + SUM_TOLERANCE)).all()) for given in answers)
     numbers = all(isinstance(c.accuracy, int | float) for c in test.candidates)
     if not (whole and rising and named and sound and numbers):
         raise TypeError("a twin test whose questions, answers and candidates do not fit each other")
-
-
-def _check_types(meta: dict[str, Any], together: Together) -> None:
-    """Raise TypeError or IndexError unless numbers are numbers: a pack is anybody's."""
-    together.p_values[together.index]
-    numbers = [meta["level"], *(p for p in together.p_values if p is not None)]
-    whole = [meta["queries"], meta["horizon"], meta["columns"], together.index]
-    if not all(isinstance(n, int | float) for n in numbers) or not all(
-        isinstance(n, int) and n >= 0 for n in whole
-    ):
-        raise TypeError("a level, a p-value or a count that is not a number")
-    if not 2 <= meta["columns"] <= MOST_COLUMNS:
-        raise TypeError(f"{meta['columns']} columns of answers")
-    for name in ("kit", "suspect", "access", "read_as", "p_value", "method", "commitment"):
-        if not isinstance(meta[name], str):
-            raise TypeError(f"{name} that is not text")
-    if meta["p_value"] not in ("rank", "normal") or together.correction not in CORRECTIONS:
-        raise TypeError("a p-value or a correction of an unknown kind")
-    verdict = meta["verdict"]
-    if (
-        not isinstance(verdict, dict)
-        or not {"decision", "p_value", "rank", "settled", "statistics", "reason"} <= verdict.keys()
-    ):
-        raise TypeError("a verdict that is none")
-    stated = [*verdict["statistics"], *([] if verdict["p_value"] is None else [verdict["p_value"]])]
-    if not all(isinstance(n, int | float) for n in stated):
-        raise TypeError("a verdict's number that is none")

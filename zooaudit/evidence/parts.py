@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import torch
 
 from zooaudit.auditing import steps
-from zooaudit.auditing.twin_step import natural_images
+from zooaudit.auditing.twin_questions import natural_images
 from zooaudit.config import Recipe
 from zooaudit.data.images import Dataset
 from zooaudit.data.on_disk import Images
@@ -16,6 +16,7 @@ from zooaudit.evidence.packs import Opened
 from zooaudit.suspects.blackbox import TorchBlackBox
 from zooaudit.verdict.examined import FOREIGN, LOG, NATURAL
 from zooaudit.verdict.grouping import kept
+from zooaudit.zoo.attacks.defended import shown
 from zooaudit.zoo.fit import accuracy
 
 TOLERANCE = 1e-3
@@ -71,12 +72,16 @@ def questions(opened: Opened, recipe: Recipe, dataset: Dataset) -> Finding:
     return Finding("questions", strange == 0, text)
 
 
-def itself(opened: Opened, victim: steps.Victim, dataset: Dataset) -> Finding:
+def itself(opened: Opened, recipe: Recipe, victim: steps.Victim, dataset: Dataset) -> Finding:
     """Whether the victim gives the answers, and has the accuracy, that the kit states of it."""
     test, device = opened.kit.twin_test, dataset.train.images.device
     black_box = TorchBlackBox(victim.module.to(device), test.num_classes, victim.id)
     given = torch.cat([black_box.ask(batch.to(device)).cpu() for batch in test.questions().split(500)])
+    config = recipe.twin_test
     apart = float((kept(given) - test.answers[0]).abs().max())
+    if test.defended is not None:
+        defended = shown(test.questions(), given, config.defence, config.defence_budget)
+        apart = max(apart, float((kept(defended) - test.defended[0]).abs().max()))
     reached, stated = accuracy(victim.module, dataset.test), test.candidates[0].accuracy
     text = (
         f"asked again, its answers differ from the kit's by {apart:.2g} at most, its accuracy is"

@@ -17,7 +17,8 @@ from zooaudit.config import canonical_json
 from zooaudit.errors import ConfigError
 from zooaudit.methods import versions_of
 from zooaudit.storage.artifact import Artifact
-from zooaudit.storage.artifacts import Artifacts, table_to_bytes
+from zooaudit.storage.artifacts import Artifacts
+from zooaudit.storage.encoding import table_to_bytes
 from zooaudit.suspects.access import Access
 from zooaudit.verdict import wording
 from zooaudit.verdict.decision import By, TwinVerdict, check_level

@@ -21,7 +21,8 @@ from zooaudit.paper.t_test import Verdict, decide
 from zooaudit.recipes.named import trial
 from zooaudit.seeds import derive
 from zooaudit.storage.artifact import Artifact
-from zooaudit.storage.artifacts import Artifacts, table_to_bytes, tensors_to_bytes
+from zooaudit.storage.artifacts import Artifacts
+from zooaudit.storage.encoding import table_to_bytes, tensors_to_bytes
 from zooaudit.storage.manifest import NAME
 from zooaudit.suspects.blackbox import BlackBox
 from zooaudit.verdict.stored import described, tensors_of

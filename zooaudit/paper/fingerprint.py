@@ -56,9 +56,8 @@ def check_answers(answers: Tensor, shape: tuple[int, ...]) -> None:
             f"shape {tuple(answers.shape)}", f"{shape}: views, datapoints, clean and perturbed, classes"
         )
     rows = answers.flatten(0, -2)
-    if (
-        rows.numel() and rows.min() >= 0 and ((rows.sum(1) - 1).abs() < SUM_TOLERANCE).all()
-    ):  # false of NaN, and of infinity's sum
+    # False of NaN, and of infinity's sum.
+    if rows.numel() and rows.min() >= 0 and ((rows.sum(1) - 1).abs() < SUM_TOLERANCE).all():
         return
     for wrong, what, expected in (
         (~torch.isfinite(rows).all(1), "NaN or infinite values", "finite probabilities"),

@@ -92,7 +92,6 @@ def t_tests(samples: np.ndarray, references: np.ndarray) -> np.ndarray:
     if spread.any():
         sides = [s[spread].astype(np.float64) for s in (samples, references)]
         moments = [m for s in sides for m in (s.mean(1), s.std(1, ddof=1), s.shape[1])]
-        p[spread] = stats.ttest_ind_from_stats(
-            *moments, equal_var=False, alternative="greater"
-        ).pvalue  # a tenth of ttest_ind's time
+        # A tenth of ttest_ind's time.
+        p[spread] = stats.ttest_ind_from_stats(*moments, equal_var=False, alternative="greater").pvalue
     return p

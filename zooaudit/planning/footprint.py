@@ -5,7 +5,6 @@ The tests count both on a real audit.
 """
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -13,18 +12,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zooaudit.auditing.steps import ANSWERS, TENSORS, answers_schema, answers_table
-from zooaudit.auditing.twin_step import Pools, order, procedure, reference
+from zooaudit.auditing.answering import ANSWERS, answers_schema, answers_table
 from zooaudit.config import ExtractConfig, Recipe, Start, digest_of
 from zooaudit.kits.kit import Kit, save_kit
 from zooaudit.paper.encoder import Encoder
-from zooaudit.storage.artifacts import MARKER, Artifacts, table_to_bytes, tensors_to_bytes
-from zooaudit.storage.memory import MemoryStore
+from zooaudit.planning.twin_footprint import stored, tensors_stored
+from zooaudit.storage.encoding import table_to_bytes, tensors_to_bytes
 from zooaudit.storage.models import save_built
 from zooaudit.suspects.defences import TREATMENTS
 from zooaudit.suspects.factories import call_factory
-from zooaudit.verdict.examined import FOREIGN, NATURAL, NO_CLASS, Candidate
-from zooaudit.verdict.grouping import MOST
+from zooaudit.verdict.examined import NATURAL
 from zooaudit.verdict.twin_test import TwinTest
 from zooaudit.zoo.arch import build_architecture
 from zooaudit.zoo.build import BuiltModel, ModelRecord, Status
@@ -147,7 +144,7 @@ def _model_bytes(spec: ModelSpec) -> int:
         "",
         *([0.98765] * 2 if spec.parent else []),
     )
-    around = _stored(lambda artifacts: save_built(artifacts, BuiltModel(spec, {}, record)))
+    around = stored(lambda artifacts: save_built(artifacts, BuiltModel(spec, {}, record)))
     if spec.own_training is not None and not spec.own_training.factory:
         return around
     quantised = spec.modification is not None and spec.modification.kind == "int8"
@@ -252,14 +249,14 @@ def audit_bytes(recipe: Recipe, plan: Plan, asked: Asking, test: TwinTest) -> di
     given += _answers_bytes(_drawn(1, asked.budget, 1, classes), plan.victim) * asked.short
     return {
         "answers": given,
-        "uap": _tensors_stored("uap", {"v": torch.zeros(image)}),
-        "points": _tensors_stored(
+        "uap": tensors_stored("uap", {"v": torch.zeros(image)}),
+        "points": tensors_stored(
             "points", {"points": points, "indices": torch.zeros(views, n, dtype=torch.int64)}
         ),
         "encoder": sum(
-            _tensors_stored("encoder", dict(e.state_dict())) for e in (encoder, beside) if e is not None
+            tensors_stored("encoder", dict(e.state_dict())) for e in (encoder, beside) if e is not None
         ),
-        "kit": _stored(lambda a: save_kit(a, kit)),
+        "kit": stored(lambda a: save_kit(a, kit)),
     }
 
 
@@ -271,57 +268,4 @@ def _drawn(*shape: int) -> Tensor:
 def _answers_bytes(answers: Tensor, model: str) -> int:
     table = table_to_bytes(answers_table(answers, answers_schema(answers.shape[-1])))
     meta = {"model": model, "queries": answers[..., 0].numel()}
-    return _stored(lambda a: a.save("answers", f"{model}.{digest_of('')}", {ANSWERS: table}, meta))
-
-
-def pools_of(recipe: Recipe, test_images: int) -> tuple[str, ...]:
-    """Of each image that the twin test's questions are chosen from, its family; without a
-    query log or images of the user's own."""
-    config = recipe.twin_test
-    natural = min(config.pool, test_images - round(test_images / 2))
-    return (NATURAL,) * natural + (FOREIGN,) * (config.pool // 2 if config.foreign else 0)
-
-
-def twin_test_of(recipe: Recipe, plan: Plan, families: tuple[str, ...]) -> TwinTest:
-    """One of the right size, as if all models learnt, with questions chosen from images of
-    these ``families``."""
-    image, classes = plan.specs[0].shape.image, plan.specs[0].shape.num_classes
-    rows = len(families)
-    of = Pools(torch.empty(rows, 0), torch.full((rows,), NO_CLASS), families)
-    asked, control, looks = order(recipe.twin_test, of, torch.zeros(rows))
-    twins = plan.of(Role.TWIN)
-    candidates = tuple(Candidate(id_, 0.98765) for id_ in (plan.victim, *(s.id for s in twins)))
-    references = tuple(reference(s) for s in plan.of(Role.REFERENCE))
-    columns = min(classes, MOST)
-    one = torch.zeros(len(asked), columns)
-    own, others = (one.expand(len(models), *one.shape) for models in (candidates, references))
-    lessons = torch.zeros(1, columns).expand(len(references), families.count(NATURAL), columns)
-    return TwinTest(
-        torch.zeros(len(asked), *image, dtype=torch.uint8),
-        of.labels[asked],
-        tuple(families[i] for i in asked.tolist()),
-        control,
-        looks,
-        recipe.twin_test.level,
-        candidates,
-        own,
-        references,
-        others,
-        procedure(twins[0]) if twins else "",
-        own.expand(len(TREATMENTS), *own.shape),
-        others.expand(len(TREATMENTS), *others.shape),
-        own.clone() if references else None,
-        lessons if references else None,
-        classes,
-    )
-
-
-def _tensors_stored(kind: str, tensors: dict[str, Tensor]) -> int:
-    return _stored(lambda a: a.save(kind, digest_of(kind), {TENSORS: tensors_to_bytes(tensors)}, {}))
-
-
-def _stored(save: Callable[[Artifacts], object]) -> int:
-    """Bytes that ``save`` leaves in an empty store: content and manifest."""
-    store = MemoryStore()
-    save(Artifacts(store))
-    return sum(len(store.read(key)) for key in store.keys("") if key != MARKER)
+    return stored(lambda a: a.save("answers", f"{model}.{digest_of('')}", {ANSWERS: table}, meta))

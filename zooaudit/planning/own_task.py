@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zooaudit.auditing.twin_step import LEAST_POOL
+from zooaudit.auditing.twin_questions import LEAST_POOL
 from zooaudit.data.images import Dataset, ImageSet, to_unit
 from zooaudit.data.on_disk import Images, in_memory
 from zooaudit.errors import DataError, ModelError

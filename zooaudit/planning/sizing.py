@@ -24,52 +24,14 @@ from zooaudit.planning.footprint import (
     audit_requests,
     model_bytes,
     on_s3,
-    pools_of,
-    twin_test_of,
 )
-from zooaudit.planning.measured import Domain, kind, measured
-from zooaudit.verdict.decision import too_few
-from zooaudit.verdict.ranking import smallest_p, suspects_at_once, twins_for
+from zooaudit.planning.given import Devices, OwnVictim
+from zooaudit.planning.measured import Domain, measured
+from zooaudit.planning.sizing_notes import accusing, notes, of_own
+from zooaudit.planning.twin_footprint import pools_of, twin_test_of
 from zooaudit.zoo.plan import Plan, plan_zoo
 from zooaudit.zoo.shape import ModelShape
 from zooaudit.zoo.spec import ModelSpec, Role
-
-
-@dataclass(frozen=True)
-class Devices:
-    """What trains: ``count`` CPU cores or GPUs, each ``speedup`` times as fast as one core
-    of the measured machine."""
-
-    count: int
-    speedup: float = 1.0
-    what: str = "CPU cores"
-
-    def __post_init__(self) -> None:
-        if self.count < 1:
-            raise ConfigError(f"{self.count} {self.what}; expected at least 1")
-        if not 0 < self.speedup < math.inf:
-            raise ConfigError(
-                f"a speed-up of {self.speedup:g}; expected a positive number: how many measured CPU cores one"
-                " device replaces"
-            )
-
-
-@dataclass(frozen=True)
-class OwnVictim:
-    """A victim of the user's own: it is there already, and its own training procedure trains its twins.
-
-    Attributes:
-        twin_seconds: that one twin takes on one of the devices; None if nobody knows.
-        factory: ``package.module:factory``, which builds the victim's module; "" if nobody
-            knows, and how large it is neither.
-    """
-
-    twin_seconds: float | None = None
-    factory: str = ""
-
-    def __post_init__(self) -> None:
-        if self.twin_seconds is not None and not 0 < self.twin_seconds < math.inf:
-            raise ConfigError(f"{self.twin_seconds:g} seconds for a twin; expected a positive number")
 
 
 @dataclass(frozen=True)
@@ -130,9 +92,8 @@ def estimate(recipe: Recipe, domain: Domain, devices: Devices, own: OwnVictim | 
     test = twin_test_of(recipe, plan, families)
     asked = asking(recipe, plan, test, families)
     driver_s = known.fixed_s + known.after_zoo_us_per_query / 1e6 * asked.queries
-    report = round(
-        known.report_bytes_per_model * max(len(plan.specs), known.models)
-    )  # at most: a part of it does not grow
+    # At most: a part of it does not grow.
+    report = round(known.report_bytes_per_model * max(len(plan.specs), known.models))
     stored = model_bytes(plan) | audit_bytes(recipe, plan, asked, test) | {"report": report}
     encoders = 1 if recipe.encoder.name == "paper" else 2  # the paper's is always fitted beside
     parents = [s.parent for s in plan.specs if s.parent is not None]
@@ -154,7 +115,7 @@ def estimate(recipe: Recipe, domain: Domain, devices: Devices, own: OwnVictim | 
         audit_queries=asked.queries,
         queries_per_suspect=test.budget,
         queries_by_paper=asked.fingerprints,
-        notes=(*_accusing(test.twins, test.level), *_of_own(test.twins, own), *_notes(plan, domain, devices)),
+        notes=(*accusing(test.twins, test.level), *of_own(test.twins, own), *notes(plan, domain, devices)),
     )
 
 
@@ -259,86 +220,6 @@ def scaled(recipe: Recipe, models: int, own: OwnVictim | None = None) -> tuple[R
             f"victims, what is made of their weights, twins, references and the encoder's models stay {fixed}"
         ),
     )
-
-
-def _accusing(twins: int, level: float) -> tuple[str, ...]:
-    """Whether the kit will be able to accuse anybody, and how many suspects at once, if all twins learn."""
-    if why := too_few(twins, level):
-        return (f"its kit can accuse nobody, every verdict is 'cannot tell': {why}",)
-    most = suspects_at_once(twins, level)
-    text = (
-        f"{twins} twins allow p-values down to {smallest_p(twins):.2g}, level {level:g}: it can accuse one of"
-        f" at most {most} "
-    )
-    return (
-        (
-            f"{text}{'suspect' if most == 1 else 'suspects'} at once (Holm); {most + 1} take"
-            f" {twins_for(level / (most + 1))} twins"
-        ),
-    )
-
-
-def _of_own(twins: int, own: OwnVictim | None) -> tuple[str, ...]:
-    """What is not known of the user's own victim and its twins."""
-    if own is None or not twins:
-        return ()
-    if own.twin_seconds is None:
-        rows = [
-            f"how long your own procedure takes for each of {twins} twins is not in these hours: time one,"
-            " and give --twin-seconds"
-        ]
-    else:
-        rows = [f"{twins} twins by your own procedure take {own.twin_seconds:g} s each, as you said"]
-    if not own.factory:
-        rows.append("how large your victim and its twins are is not in the storage: give --factory")
-    return tuple(rows)
-
-
-def _notes(plan: Plan, domain: Domain, devices: Devices) -> tuple[str, ...]:
-    known = measured()
-    notes = [
-        (
-            f"times are from {known.audits} audits by {known.recipe} on {known.hardware} (commit"
-            f" {known.commit}, {known.date[:10]}), by architecture and attack, scaled by the work; a model"
-            " that must be tried twice takes twice as long"
-        ),
-        (
-            f"no more than {known.models} models and 2 cores were measured at once: what is larger is"
-            " extrapolated"
-        ),
-    ]
-    if devices.what != "CPU cores":
-        notes.append(
-            f"GPU hours are CPU core seconds divided by {devices.speedup:g}, the factor that you gave: there"
-            " is no measurement on a GPU yet"
-        )
-    own = known.seconds_per_1e12_work.get(domain.name, {})
-    if source := known.zoos.get(domain.name):
-        notes.append(
-            f"models on {domain.name} were measured in one zoo of {source['recipe']} ({source['models']}"
-            f" models, {source['hardware']}, commit {source['commit']}, {source['date'][:10]}), the time"
-            f" around them was not: it is that of {known.dataset}"
-        )
-    elif not own:
-        notes.append(
-            f"nothing was measured on {domain.name}: scaled by the work from other data, too low for much"
-            " smaller images"
-        )
-    elif domain.name != known.dataset:
-        notes.append(
-            f"models on {domain.name} were measured, the time around them was not: it is that of"
-            f" {known.dataset}"
-        )
-    needed, there = {kind(s) for s in plan.specs if s.own_training is None}, known.rates(domain.name).keys()
-    if own and (elsewhere := sorted((needed & there) - own.keys())):
-        notes.append(
-            "measured on other data only, so counted at the slower of that rate and this data's slowest:"
-            f" {', '.join(elsewhere)}"
-        )
-    unknown = sorted(needed - there)
-    if unknown:
-        notes.append(f"not measured, so counted at the slowest measured rate: {', '.join(unknown)}")
-    return tuple(notes)
 
 
 def as_json(found: Estimate) -> dict[str, Any]:

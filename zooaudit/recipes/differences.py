@@ -47,9 +47,8 @@ def _compared(before: Any, after: Any, owner: type, path: str) -> list[Differenc
                 for n, v in changed.items()
             ]
         else:
-            found.append(
-                Difference(f"{path}{name}", toml_value(a), toml_value(b))
-            )  # of names a list, which replaces all
+            # Of names a list, which replaces all.
+            found.append(Difference(f"{path}{name}", toml_value(a), toml_value(b)))
     return found
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from zooaudit.auditing.pipeline import Audit, Suspect
+from zooaudit.auditing.results import Audit, Suspect
 from zooaudit.reporting.canvas import FAMILIES, LOOKS
 from zooaudit.reporting.findings import Outcome, way
 from zooaudit.reporting.strips import ITSELF, Scale, Strip, strip, verdict_strip

@@ -62,6 +62,7 @@ def render(test: TwinTest, found: Explanation, stated: Mapping[str, str | None],
     """
     scale = Scale.over(found.verdict.statistics)
     checks = _checks(test)
+    # These are stated as checks.
     return (
         environment()
         .get_template("explained.html.j2")
@@ -81,7 +82,7 @@ def render(test: TwinTest, found: Explanation, stated: Mapping[str, str | None],
             checks=checks,
             cautions=[
                 c for c in found.verdict.cautions if not (checks and c in spoken(test.exchangeability)[1])
-            ],  # these are stated as checks
+            ],
             off=[row for row in checks if row["state"] in ("caution", "refused")],
             digest_of_csv=DIGEST_OF_CSV,
             version=__version__,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from zooaudit.auditing.pipeline import Audit, Judgement, Suspect
+from zooaudit.auditing.results import Audit, Judgement, Suspect
 from zooaudit.paper.t_test import PaperDecision
 from zooaudit.reporting.canvas import FAMILIES, LOOKS
 from zooaudit.reporting.paper_numbers import PAPER_ACCURACY

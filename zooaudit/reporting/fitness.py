@@ -7,7 +7,7 @@ from typing import Literal
 
 from scipy import stats
 
-from zooaudit.auditing.pipeline import Audit
+from zooaudit.auditing.results import Audit
 from zooaudit.recipes.named import trial
 from zooaudit.reporting.decisions import accuses_nobody, called
 from zooaudit.verdict.decision import Decision

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from zooaudit.auditing.pipeline import Audit, Suspect
+from zooaudit.auditing.results import Audit, Suspect
 from zooaudit.paper.t_test import PaperDecision
 from zooaudit.reporting.canvas import FAMILIES, LOOKS, drawn
 from zooaudit.verdict.distances import roc

@@ -7,7 +7,7 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
 
-from zooaudit.auditing.pipeline import Audit, embeddings
+from zooaudit.auditing.results import Audit, embeddings
 from zooaudit.paper.fingerprint import fingerprints
 from zooaudit.reporting.canvas import FAMILIES, LOOKS, drawn
 from zooaudit.zoo.spec import Role
@@ -57,9 +57,8 @@ def tsne(rows: np.ndarray) -> np.ndarray:
     # rows that are all alike have no principal axis to start from
     start = "pca" if rows.shape[1] > 1 and rows.std(0).max() > 0 else "random"
     perplexity = min(30.0, (len(rows) - 1) / 3)
-    with threadpool_limits(
-        1
-    ):  # on a busy machine OpenMP's threads wait for each other a hundred times longer than they compute
+    # On a busy machine OpenMP's threads wait for each other a hundred times longer than they compute.
+    with threadpool_limits(1):
         placed: np.ndarray = TSNE(perplexity=perplexity, init=start, random_state=0, n_jobs=1).fit_transform(
             rows.astype(np.float64)
         )

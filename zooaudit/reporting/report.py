@@ -4,7 +4,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from zooaudit.auditing.pipeline import Audit, Judgement
+from zooaudit.auditing.results import Audit, Judgement
 from zooaudit.errors import StoreError
 from zooaudit.reporting import decisions, findings, pictures, plots, projection
 from zooaudit.reporting.canvas import FAMILIES, LOOKS
@@ -13,7 +13,7 @@ from zooaudit.reporting.pages import environment, put
 from zooaudit.reporting.paper_numbers import PAPER
 from zooaudit.reporting.summary import RunFacts, detailed, digests, to_json
 from zooaudit.reporting.tables import model_rows, models_table, scores_table
-from zooaudit.storage.artifacts import table_to_bytes
+from zooaudit.storage.encoding import table_to_bytes
 from zooaudit.verdict import wording
 from zooaudit.zoo.spec import Role
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from zooaudit.auditing.pipeline import Audit, Judgement, Suspect
+from zooaudit.auditing.results import Audit, Judgement, Suspect
 from zooaudit.reporting import decisions
 from zooaudit.reporting.findings import way
 from zooaudit.reporting.fitness import finding

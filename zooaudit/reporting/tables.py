@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from zooaudit.auditing.pipeline import Audit
+from zooaudit.auditing.results import Audit
 from zooaudit.reporting.findings import way
 from zooaudit.zoo.build import ModelRecord
 from zooaudit.zoo.spec import Group, ModelSpec, Role

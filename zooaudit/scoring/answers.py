@@ -12,6 +12,7 @@ from zooaudit.errors import ZooauditError
 from zooaudit.kits.kit import Kit, answers_digest
 from zooaudit.paper.fingerprint import check_answers
 from zooaudit.suspects.access import Access
+from zooaudit.verdict.class_order import other_order
 from zooaudit.verdict.decision import By, TwinVerdict
 from zooaudit.verdict.examined import Examined
 from zooaudit.verdict.several import one_of
@@ -71,7 +72,7 @@ def _tried(job: Job) -> Result:
 def twin_verdict(kit: Kit, examined: Examined) -> dict[str, Any]:
     """A verdict of the twin test as callers get it: as it is rendered everywhere, and what
     else the answers show."""
-    columns = kit.twin_test.other_order(examined.answers)
+    columns = other_order(kit.twin_test, examined.answers)
     hint = (
         f"the answers fit the images much better in another order of classes: {list(columns)}"
         if columns

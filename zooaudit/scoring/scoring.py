@@ -19,7 +19,8 @@ from zooaudit.scoring.suspects import Case, Named, Opening, Say, silent
 from zooaudit.storage.artifact import Artifact
 from zooaudit.storage.artifacts import Artifacts
 from zooaudit.storage.places import local
-from zooaudit.suspects.opened import ANSWERS, How, OpenSuspect
+from zooaudit.suspects.how import ANSWERS, How
+from zooaudit.suspects.opened import OpenSuspect
 from zooaudit.verdict import wording
 from zooaudit.verdict.examined import Examined
 from zooaudit.verdict.several import corrected

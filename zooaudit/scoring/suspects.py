@@ -8,7 +8,8 @@ from typing import Any, Protocol
 from zooaudit.errors import InputError, SuspectError
 from zooaudit.suspects.addresses import without_keys
 from zooaudit.suspects.contract import Contract
-from zooaudit.suspects.opened import How, OpenSuspect
+from zooaudit.suspects.how import How
+from zooaudit.suspects.opened import OpenSuspect
 from zooaudit.verdict.decision import TwinVerdict
 from zooaudit.verdict.examined import Examined
 

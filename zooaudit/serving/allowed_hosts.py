@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from zooaudit.errors import ConfigError, SuspectError
-from zooaudit.suspects.exchange import Clock, looked_up
+from zooaudit.suspects.deadlines import Clock, looked_up
 
 PORTS = {"http": 80, "https": 443}
 ODD = re.compile(r"(?:^|/)(?:\.|%2e){1,2}(?:[/;]|$)|//|\\|%2f|%5c|%25|%00", re.IGNORECASE)
@@ -77,9 +77,8 @@ def meant_by(address: IPAddress) -> list[IPAddress]:
         found += address.teredo
     isatap = (number >> 32) & 0xFFFFFFFF in (0x00005EFE, 0x02005EFE)
     compatible = number >> 32 == 0 and number > 0xFFFF  # ::a.b.c.d; not :: and ::1
-    if (
-        isatap or compatible or address in WELL_KNOWN or number >> 32 == 0xFFFF0000
-    ):  # ::ffff:0:a.b.c.d, RFC 2765
+    # ::ffff:0:a.b.c.d, RFC 2765
+    if isatap or compatible or address in WELL_KNOWN or number >> 32 == 0xFFFF0000:
         found.append(low)
     if address in LOCAL_USE:
         found += [low, *_in_prefixes(number)]

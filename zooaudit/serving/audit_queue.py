@@ -10,9 +10,18 @@ HELD_BACK_S = 300.0
 """For so long all others go before an audit that is suspected."""
 
 
+class Later(Exception):
+    """An audit cannot go on now, through no fault of its own: why, in words for callers, after how many
+    seconds it is tried again, and for which other audit it waits; "" for none."""
+
+    def __init__(self, why: str, seconds: float, for_: str = "") -> None:
+        super().__init__(why)
+        self.why, self.seconds, self.for_ = why, seconds, for_
+
+
 @dataclass(frozen=True)
 class Waiting:
-    """An audit in the line.
+    """An audit in the queue.
 
     Attributes:
         by: whose it is.
@@ -27,7 +36,7 @@ class Waiting:
     suspected: bool = False
 
 
-class Line:
+class AuditQueue:
     """For many threads.
 
     Args:

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Header, Request, Response
 from fastapi.responses import HTMLResponse
 from pydantic import ValidationError
 
-from zooaudit.serving import schemas
+from zooaudit.serving import audit_schemas, schemas
 from zooaudit.serving.audit_records import MOST_LISTED, AuditRecords
 from zooaudit.serving.bodies import JSON
 from zooaudit.serving.keys import Key
@@ -70,7 +70,7 @@ Once = Annotated[
 @router.post("/audits", tags=["audits"], status_code=HTTPStatus.ACCEPTED, openapi_extra=BODY, responses=TAKEN)
 async def submit(
     request: Request, service: Shared, key: Auditing, response: Response, idempotency_key: Once = None
-) -> schemas.Audit:
+) -> audit_schemas.Audit:
     """Have the service ask a suspect behind a prediction API."""
     kind = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if kind != JSON:  # other types a page of anybody's could send in the name of who looks at it
@@ -80,11 +80,10 @@ async def submit(
             kind[:100] or "no Content-Type",
             JSON,
         )
-    body = await read_body(
-        request, MOST_BYTES, service, key
-    )  # here, so that nothing is read for whoever has no key
+    # here, so that nothing is read for whoever has no key.
+    body = await read_body(request, MOST_BYTES, service, key)
     try:
-        asked = schemas.AuditRequest.model_validate_json(body)
+        asked = audit_schemas.AuditRequest.model_validate_json(body)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         status = (
@@ -110,24 +109,24 @@ async def audits(
     state: schemas.State | None = None,
     limit: Limit = MOST_LISTED,
     cursor: Cursor = None,
-) -> schemas.Audits:
+) -> audit_schemas.Audits:
     """The audits that this key asked for, or with the scope admin everybody's, in pages:
     those that have not ended first, the newest first among them. One that ends between two
     pages may be on both; none is left out."""
     whose, after = None if "admin" in key.scopes else key.name, place_of(cursor, (int, float, str))
     found = await service.audits.all(whose, state or "", limit + 1, after)
     following = cursor_of(AuditRecords.place(found[limit - 1])) if len(found) > limit else None
-    return schemas.Audits(audits=[_shown(a) for a in found[:limit]], next=following)
+    return audit_schemas.Audits(audits=[_shown(a) for a in found[:limit]], next=following)
 
 
 @router.get("/audits/{id_}", tags=["audits"])
-async def audit(id_: str, service: Shared, key: Auditing) -> schemas.Audit:
+async def audit(id_: str, service: Shared, key: Auditing) -> audit_schemas.Audit:
     """How far an audit is, or what came of it."""
     return _shown(_own(await service.audits.get(id_), key, id_))
 
 
 @router.delete("/audits/{id_}", tags=["audits"])
-async def cancel(id_: str, service: Shared, key: Auditing) -> schemas.Audit:
+async def cancel(id_: str, service: Shared, key: Auditing) -> audit_schemas.Audit:
     """Stop an audit. What the suspect answered is kept: asked again, it is not paid again."""
     _own(await service.audits.get(id_), key, id_)
     return _shown(_own(await service.audits.cancel(id_), key, id_))
@@ -160,9 +159,9 @@ def _own(found: dict[str, Any] | None, key: Key, id_: str) -> dict[str, Any]:
     return found
 
 
-def _shown(found: dict[str, Any]) -> schemas.Audit:
+def _shown(found: dict[str, Any]) -> audit_schemas.Audit:
     """Without the suspect's settings, which may hold its key."""
-    return schemas.Audit(
+    return audit_schemas.Audit(
         suspect=without_keys(str(found["asked"]["suspect"].get("url", ""))),
         level=found["asked"].get("level"),
         **{k: v for k, v in found.items() if k not in HELD},
@@ -170,10 +169,10 @@ def _shown(found: dict[str, Any]) -> schemas.Audit:
 
 
 @router.get("/reports", tags=["reports"], dependencies=[needs("read")])
-def reports(service: Shared, limit: Limit = MOST, cursor: Cursor = None) -> schemas.Reports:
+def reports(service: Shared, limit: Limit = MOST, cursor: Cursor = None) -> audit_schemas.Reports:
     """Runs that left a report, by name, in pages."""
     runs, following = page_of(service.kits.reports(), limit, cursor)
-    return schemas.Reports(reports=runs, next=following)
+    return audit_schemas.Reports(reports=runs, next=following)
 
 
 @router.get("/reports/{run}", tags=["reports"], response_class=HTMLResponse, dependencies=[needs("read")])

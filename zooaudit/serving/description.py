@@ -11,7 +11,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 from pydantic.json_schema import models_json_schema
 
-from zooaudit.serving import schemas
+from zooaudit.serving import audit_schemas, schemas
 from zooaudit.serving.problems import MEDIA_TYPE
 from zooaudit.serving.suspects import schema as suspect_schema
 
@@ -52,7 +52,7 @@ WHY: dict[int, str] = {
         " again"
     ),
 }
-BY_HAND = (schemas.AuditRequest, schemas.Answers, schemas.Questions)
+BY_HAND = (audit_schemas.AuditRequest, schemas.Answers, schemas.Questions)
 HEADERS = {401: "WWW-Authenticate", 405: "Allow", 429: "Retry-After", 503: "Retry-After"}
 ALWAYS, WITH_KEY, WITH_BODY = (422, 500, 503), (401, 403, 429), (400, 408, 413, 415)
 

@@ -39,9 +39,8 @@ def own_port(host: str, port: int) -> socket.socket:
         ) from error
     try:
         with socket.socket(family, socket.SOCK_STREAM) as trial:
-            trial.setsockopt(
-                socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
-            )  # what is left of a service that has ended takes no port
+            # What is left of a service that has ended takes no port.
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             trial.bind(address)
             trial.listen(1)
     except PermissionError as error:
@@ -56,9 +55,8 @@ def own_port(host: str, port: int) -> socket.socket:
         ) from error
     held = socket.socket(family, socket.SOCK_STREAM)
     held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    with contextlib.suppress(
-        OSError
-    ):  # what another program left behind may still be closing; nothing listens
+    # What another program left behind may still be closing; nothing listens.
+    with contextlib.suppress(OSError):
         held.bind(address)
     return held
 

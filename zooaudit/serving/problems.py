@@ -90,9 +90,10 @@ def install(app: FastAPI, routers: Sequence[APIRouter]) -> None:
 def _methods(request: Request, routers: Sequence[APIRouter]) -> list[str]:
     """What the path of a request has: all its routes', not only those of the first."""
     routes = [r for router in routers for r in router.routes if isinstance(r, Route)]
+    # /openapi.json is not a router's.
     found = {m for r in routes if r.matches(request.scope)[0] != Match.NONE for m in r.methods or ()} or {
         "GET"
-    }  # /openapi.json is not a router's
+    }
     return sorted(found | ({"HEAD"} if "GET" in found else set()))
 
 

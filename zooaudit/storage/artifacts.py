@@ -9,30 +9,31 @@ Layout (docs/artifacts.md)::
 
 import hashlib
 import json
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
-
-import pyarrow as pa
-import pyarrow.parquet as pq
-import safetensors.torch
-from torch import Tensor
 
 from zooaudit import __version__
 from zooaudit.config import canonical_json
 from zooaudit.errors import DamagedArtifactError, StoreError, UnknownNameError
 from zooaudit.storage.artifact import REPAIR, Artifact, object_key
 from zooaudit.storage.cache import CachedStore
+from zooaudit.storage.checking import damaged
 from zooaudit.storage.collecting import collect, put_back, unnamed
 from zooaudit.storage.leases import Job, Leases, dead_leases
-from zooaudit.storage.manifest import MOST_BYTES, NAME, check_name, digest_of_body, format_of, read_manifest
+from zooaudit.storage.manifest import (
+    MANIFEST,
+    MOST_BYTES,
+    check_name,
+    digest_of_body,
+    format_of,
+    read_manifest,
+)
 from zooaudit.storage.port import Store
 
 FORMAT = 1
 MARKER, MARKER_BYTES = "zooaudit.json", 4096
 _MARK = canonical_json({"format": FORMAT}).encode()
-MANIFEST = re.compile(rf"manifests/({NAME.pattern})/({NAME.pattern})\.json")
 
 
 class Artifacts:
@@ -72,11 +73,7 @@ class Artifacts:
     @property
     def made(self) -> bool:
         """Whether anything was ever stored here."""
-        return (
-            self._marked
-            or self._store.exists(MARKER)
-            or next(iter(self._store.keys("manifests/")), None) is not None
-        )
+        return self._marked or self._store.exists(MARKER) or any(self._store.keys("manifests/"))
 
     def check_there(self) -> None:
         """One look whether the store answers and is one of ours.
@@ -146,12 +143,8 @@ class Artifacts:
         digest = digest_of_body(body)
         manifest = canonical_json(body | {"sha256": digest}).encode()
         ours = self._store.create(_manifest_key(kind, id_), manifest)
-        for (
-            name,
-            content,
-        ) in (
-            files.items()
-        ):  # content that lay there unnamed may have been collected before the manifest named it
+        # Content that lay there unnamed may have been collected before the manifest named it.
+        for name, content in files.items():
             if not self._store.exists(key := object_key(listed[name]["sha256"])):
                 self._store.create(key, content)
         if not ours:
@@ -185,9 +178,8 @@ class Artifacts:
         if self._store.create(_manifest_key(artifact.kind, artifact.id), artifact.manifest):
             written += len(artifact.manifest)
         self.refuse_another(artifact)
-        return written + self._adopt_files(
-            artifact
-        )  # again, as in ``save``: they may have been collected meanwhile
+        # again, as in ``save``: they may have been collected meanwhile.
+        return written + self._adopt_files(artifact)
 
     def _adopt_files(self, artifact: Artifact) -> int:
         written = 0
@@ -249,27 +241,8 @@ class Artifacts:
         )
 
     def check(self) -> Iterator[tuple[str, str, DamagedArtifactError]]:
-        """Read everything, from the store and not from a cache; yield kind, id and error of each damaged
-        artifact, "" and the key of what lies among the manifests and cannot be one."""
-        for key in self._store.keys("manifests/"):
-            if not MANIFEST.fullmatch(key):
-                yield (
-                    "",
-                    key,
-                    DamagedArtifactError(
-                        f"{key[:200]!r} in {self.url} is not a manifest's name; nobody reads it: remove it"
-                        " yourself"
-                    ),
-                )
-        bare = Artifacts(self._bare)
-        for kind in self.kinds():
-            for id_ in self.ids(kind):
-                try:
-                    artifact = bare.load(kind, id_)
-                    for name in artifact.files:
-                        artifact.read(name)
-                except DamagedArtifactError as error:
-                    yield kind, id_, error
+        """What is damaged; see :func:`zooaudit.storage.checking.damaged`."""
+        return damaged(self._store, Artifacts(self._bare))
 
     def unnamed(self, grace_s: float = 0.0) -> list[str]:
         """Keys of content that no manifest names, ``grace_s`` seconds old at least: left by an interrupted
@@ -320,18 +293,6 @@ class Artifacts:
                 and hashlib.sha256(self._bare.read(blob)).hexdigest() != entry["sha256"]
             ):
                 self._store.delete(blob)
-
-
-def tensors_to_bytes(tensors: Mapping[str, Tensor]) -> bytes:
-    """safetensors bytes of named tensors."""
-    return safetensors.torch.save({k: v.detach().cpu().contiguous() for k, v in tensors.items()})
-
-
-def table_to_bytes(table: pa.Table) -> bytes:
-    """Parquet bytes of a table."""
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
-    return sink.getvalue().to_pybytes()
 
 
 def _manifest_key(kind: str, id_: str) -> str:

@@ -57,9 +57,8 @@ class BulkReader:
                 if most is not None and file.size() > most:
                     return None  # boto3 says so
                 content = bytes(file.read())
-                return (
-                    content if len(content) == file.size() else None
-                )  # cut short: boto3 says so, and tries again
+                # Cut short: boto3 says so, and tries again.
+                return content if len(content) == file.size() else None
         except FileNotFoundError:
             return None
         except (OSError, pa.ArrowException, BotoCoreError) as error:

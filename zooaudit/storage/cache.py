@@ -114,9 +114,8 @@ class CachedStore:
             except FileNotFoundError:
                 return None
             if _is_named_by(key, content):
-                with contextlib.suppress(
-                    OSError
-                ):  # removed by another process meanwhile, or not ours to touch: it is read all the same
+                # Removed by another process meanwhile, or not ours to touch: it is read all the same.
+                with contextlib.suppress(OSError):
                     os.utime(path)
                 return content
             path.unlink(missing_ok=True)

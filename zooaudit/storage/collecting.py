@@ -49,9 +49,8 @@ def _collected(store: Store, keys: list[str], named: Callable[[], set[str]]) -> 
             with suppress(MissingArtifactError):  # another collector was faster
                 store.move(key, ASIDE + key)
                 aside.append(key)
-        wanted = (
-            named()
-        )  # a save looks for its content after its manifest: what it did not find it has written again
+        # A save looks for its content after its manifest: what it did not find it has written again.
+        wanted = named()
     except BaseException:
         with suppress(StoreError):
             for key in aside:

@@ -115,9 +115,8 @@ class Leases:
         finally:
             stop.set()
             thread.join(BEAT_ENDS_S)
-            if (
-                self._heard and not thread.is_alive()
-            ):  # a store that is away keeps a pulse that stands still: as good as none
+            # A store that is away keeps a pulse that stands still: as good as none.
+            if self._heard and not thread.is_alive():
                 with contextlib.suppress(StoreError):
                     self._clear()
 
@@ -125,9 +124,8 @@ class Leases:
         number = 0
         while not stop.wait(self.job.lease_s / BEATS_A_LEASE):
             self._heard = False
-            with contextlib.suppress(
-                StoreError
-            ):  # the workers meet the same store and report it; the next pulse may come through
+            # The workers meet the same store and report it; the next pulse may come through.
+            with contextlib.suppress(StoreError):
                 self._store.create(_pulse_key(self.job.id, number + 1), b"")
                 self._store.delete(_pulse_key(self.job.id, number))
                 number += 1

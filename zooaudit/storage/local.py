@@ -71,9 +71,8 @@ class LocalStore:
 
     def read(self, key: str, most: int | None = None) -> bytes:
         try:
-            with open(
-                os.open(self._root / key, os.O_RDONLY | os.O_NONBLOCK), "rb"
-            ) as file:  # a pipe must not make us wait
+            # A pipe must not make us wait.
+            with open(os.open(self._root / key, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
                 found = os.fstat(file.fileno())
                 if stat.S_ISDIR(found.st_mode):
                     raise IsADirectoryError

@@ -15,6 +15,8 @@ from zooaudit.config import canonical_json
 from zooaudit.errors import InputError
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
+MANIFEST = re.compile(rf"manifests/({NAME.pattern})/({NAME.pattern})\.json")
+"""Keys of manifests: kind and id."""
 SHA256 = re.compile(r"[0-9a-f]{64}")
 FORMATS = {"kit": 2, "evidence": 2}
 """By kind of artifact: the format of its files and metadata; 1 for kinds that are not listed. Raise a number

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from zooaudit.config import OwnTraining, canonical_json
 from zooaudit.errors import DamagedArtifactError, ModelError
 from zooaudit.storage.artifact import Artifact
-from zooaudit.storage.artifacts import Artifacts, tensors_to_bytes
+from zooaudit.storage.artifacts import Artifacts
+from zooaudit.storage.encoding import tensors_to_bytes
 from zooaudit.suspects import files
 from zooaudit.suspects.contract import Contract
 from zooaudit.suspects.contract_files import contract_of

@@ -58,9 +58,8 @@ def _s3(place: str) -> Path:
             f"{place!r} is not a model in S3; expected s3://bucket/key of a file, or of a folder"
         )
     store, folder = S3Store(above, probe=False), _scratch()
-    stem = (
-        name.partition(".")[0] if name.endswith((".onnx", ".index.json")) else name
-    )  # their weights may lie beside them
+    # Their weights may lie beside them.
+    stem = name.partition(".")[0] if name.endswith((".onnx", ".index.json")) else name
     keys = [
         k
         for k in store.keys(stem)

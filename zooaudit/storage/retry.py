@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from zooaudit.backoff import doubled_s
 from zooaudit.telemetry.metrics import STORE_RETRIES, record
 
 Result = TypeVar("Result")
@@ -28,9 +29,8 @@ class Backoff:
     first_s: float = 0.1
     longest_s: float = 8.0
     retries: int = 0
-    clock: Callable[[], float] = field(
-        default=time.monotonic, repr=False
-    )  # not the wall clock, which may jump
+    # Not the wall clock, which may jump.
+    clock: Callable[[], float] = field(default=time.monotonic, repr=False)
     sleep: Callable[[float], None] = field(default=time.sleep, repr=False)
     dice: Callable[[], float] = field(default=random.random, repr=False)
 
@@ -43,7 +43,7 @@ class Backoff:
             try:
                 return attempt(number)
             except Exception as error:
-                wait = self.dice() * min(self.longest_s, self.first_s * 2.0 ** min(number, 60))
+                wait = self.dice() * doubled_s(number, self.first_s, self.longest_s)
                 if not again(error) or self.clock() + wait > end:
                     raise
             self.retries += 1

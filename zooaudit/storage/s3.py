@@ -10,30 +10,24 @@ import re
 import threading
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import botocore.exceptions as boto
 
-from zooaudit.errors import InputError, MissingArtifactError, StoreError, first_line
+from zooaudit.errors import MissingArtifactError, StoreError
 from zooaudit.storage.bulk import BulkReader
 from zooaudit.storage.port import check_size
 from zooaudit.storage.retry import Backoff
-from zooaudit.storage.s3_client import CHECKSUMS, READ_CHECKSUMS, SSE, checksums_said, encryption, make_client
-from zooaudit.storage.s3_errors import ABSENT, BARE, EXPIRED, NO_CHECKSUMS, code_of, may_pass, remedy, status
-from zooaudit.storage.settings import env_number
+from zooaudit.storage.s3_client import CHECKSUMS, READ_CHECKSUMS, SSE, checksums_said, make_client
+from zooaudit.storage.s3_errors import NO_CHECKSUMS, code_of, status
+from zooaudit.storage.s3_requests import PART_BYTES, S3Requests
 
-Result = TypeVar("Result")
-
-URL = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(?P<prefix>[^?#]*))?")
-PART_BYTES = 64 * 2**20
-WRITER = "zooaudit-writer"
 IMMUTABLE = ("objects/", "manifests/")
-DEADLINE = "ZOOAUDIT_S3_DEADLINE_S"
 TRIED = b"probe"
 
 log = logging.getLogger(__name__)
@@ -48,7 +42,7 @@ class Listed:
     etag: str
 
 
-class S3Store:
+class S3Store(S3Requests):
     """The store port on ``s3://bucket/prefix``.
 
     Args:
@@ -67,17 +61,8 @@ class S3Store:
     def __init__(
         self, url: str, client: Any = None, backoff: Backoff | None = None, probe: bool = True
     ) -> None:
-        self._url = url.rstrip("/")
-        found = URL.fullmatch(self._url)
-        if not found:
-            raise InputError(f"{url!r} is not an S3 location; expected s3://bucket/prefix")
-        self._bucket, self._prefix = found["bucket"], (found["prefix"] or "").strip("/")
-        self.backoff = backoff or Backoff(env_number(DEADLINE, 120.0, "seconds, a positive number"))
-        self._sse = encryption()
-        self._given = client is not None
-        self._client = client or make_client()
-        self._checksums: str | None = None
-        self._lock, self._probing = threading.RLock(), threading.RLock()
+        super().__init__(url, client, backoff)
+        self._probing = threading.RLock()
         self._tried = False
         if probe:
             self._try_out()
@@ -85,7 +70,11 @@ class S3Store:
             self._call(
                 "list", partial(self._list, {"Bucket": self._bucket, "Prefix": self._name(""), "MaxKeys": 1})
             )
-        self._bulk = None if client else BulkReader(self._client, self._bucket)
+        self._bulk: BulkReader | None = None
+        self._renew_bulk()
+
+    def _renew_bulk(self) -> None:
+        self._bulk = None if self._given else BulkReader(self._client, self._bucket)
 
     @property
     def url(self) -> str:
@@ -105,17 +94,15 @@ class S3Store:
             except boto.ClientError as error:
                 if status(error) != 412:
                     raise
-                return (
-                    number > 0 and self._writer(key) == token
-                )  # an attempt whose answer was lost may have been ours
+                # An attempt whose answer was lost may have been ours.
+                return number > 0 and self._writer(key) == token
             return True
 
         return self._call(f"write {key}", attempt)
 
     def read(self, key: str, most: int | None = None) -> bytes:
-        if self._bulk and key.startswith(
-            IMMUTABLE
-        ):  # it asks for the size first: no way to read what may change in between
+        # It asks for the size first: no way to read what may change in between.
+        if self._bulk and key.startswith(IMMUTABLE):
             content = self._bulk.read(self._name(key), most)
             if content is not None:
                 return content
@@ -124,9 +111,8 @@ class S3Store:
     def _read_one(self, key: str, most: int | None = None) -> bytes:
         def attempt(number: int) -> bytes:
             answer = self._client.get_object(**self._at(key))
-            with closing(
-                answer["Body"]
-            ) as body:  # not the body itself, which would hand out the stream beneath, unchecked
+            # Not the body itself, which would hand out the stream beneath, unchecked.
+            with closing(answer["Body"]) as body:
                 check_size(self._url, key, answer["ContentLength"], most)
                 content: bytes = self._checked(key, body.read, number)
             if len(content) != answer["ContentLength"]:
@@ -197,11 +183,12 @@ class S3Store:
         if size != answer["ContentLength"]:
             raise boto.IncompleteReadError(actual_bytes=size, expected_bytes=answer["ContentLength"])
         tag = str(answer.get("ETag", "")).strip('"')
+        # Any other is not an MD5
         plain = (
             re.fullmatch(r"[0-9a-f]{32}", tag)
             and answer.get("ServerSideEncryption", "AES256") == "AES256"
             and "SSECustomerAlgorithm" not in answer
-        )  # any other is not an MD5
+        )
         if (tag, size) != (entry.etag, entry.size) or (plain and tag != md5.hexdigest()):
             raise StoreError(
                 f"store {self._url}: {entry.key} changed while it was read, or arrived damaged; read it again"
@@ -223,43 +210,6 @@ class S3Store:
 
     def delete(self, key: str) -> None:
         self._call(f"delete {key}", lambda _: self._client.delete_object(**self._at(key)))
-
-    def _put(self, key: str, content: bytes, token: str) -> None:
-        self._client.put_object(
-            **self._at(key), Body=content, IfNoneMatch="*", Metadata={WRITER: token}, **self._sse
-        )
-
-    def _put_in_parts(self, key: str, content: bytes, token: str) -> None:
-        upload = self._client.create_multipart_upload(**self._at(key), Metadata={WRITER: token}, **self._sse)[
-            "UploadId"
-        ]
-        try:
-            parts = []
-            for number, start in enumerate(range(0, len(content), PART_BYTES), 1):
-                body = content[start : start + PART_BYTES]
-                part = self._call(
-                    f"write part {number} of {key}", partial(self._upload_part, key, upload, number, body)
-                )
-                parts.append({"PartNumber": number, "ETag": part["ETag"]})
-            self._client.complete_multipart_upload(
-                **self._at(key), UploadId=upload, MultipartUpload={"Parts": parts}, IfNoneMatch="*"
-            )
-        except Exception:
-            with suppress(
-                boto.ClientError, boto.BotoCoreError
-            ):  # the bucket's lifecycle rule removes what is left
-                self._client.abort_multipart_upload(**self._at(key), UploadId=upload)
-            raise
-
-    def _list(self, place: dict[str, Any], _: int) -> Any:
-        return self._client.list_objects_v2(**place)
-
-    def _upload_part(self, key: str, upload: str, number: int, body: bytes, _: int) -> Any:
-        return self._client.upload_part(**self._at(key), UploadId=upload, PartNumber=number, Body=body)
-
-    def _writer(self, key: str) -> str | None:
-        found: str | None = self._client.head_object(**self._at(key))["Metadata"].get(WRITER)
-        return found
 
     def _try_out(self) -> None:
         """Once, before anything is written: whether all that a run will need can be done here. A store that
@@ -332,94 +282,6 @@ class S3Store:
                 " use another store"
             )
 
-    def _call(self, doing: str, attempt: Callable[[int], Result]) -> Result:
-        try:
-            return self._tried_for_long(doing, attempt)
-        except boto.ClientError as error:
-            raise self._explained(doing, error) from error
-        except boto.NoCredentialsError as error:
-            raise StoreError(
-                f"store {self._url}: no credentials found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY,"
-                " or AWS_PROFILE"
-            ) from error
-        except (
-            boto.UnauthorizedSSOTokenError,
-            boto.SSOTokenLoadError,
-            boto.TokenRetrievalError,
-            boto.CredentialRetrievalError,
-        ) as error:
-            raise StoreError(
-                f"store {self._url}: cannot {doing}: no valid credentials ({first_line(error)}); renew them"
-            ) from error
-        except boto.BotoCoreError as error:
-            raise StoreError(
-                f"store {self._url}: cannot {doing} within {self.backoff.deadline_s:g} s:"
-                f" {first_line(error)}; see AWS_ENDPOINT_URL_S3 and that the server runs; finished models are"
-                " kept"
-            ) from error
-
-    def _tried_for_long(self, doing: str, attempt: Callable[[int], Result]) -> Result:
-        """The attempt, again with newer credentials if those that it went with have expired."""
-        client = self._client
-        try:
-            return self.backoff.call(attempt, may_pass)
-        except boto.ClientError as bare:
-            error = self._with_body(doing, bare)
-            if code_of(error) not in EXPIRED or not self._renewed(client):
-                raise error from bare
-        return self.backoff.call(
-            lambda number: attempt(number + 1), may_pass
-        )  # a write may have been ours already
-
-    def _with_body(self, doing: str, error: boto.ClientError) -> boto.ClientError:
-        """What the store has to say. HEAD is answered without a body, where expired credentials look like any
-        bad request: so it is asked by GET."""
-        if code_of(error) not in BARE or error.operation_name != "HeadObject":
-            return error
-        try:
-            self._client.get_object(**self._at(doing.rpartition(" ")[2]), Range="bytes=0-0")["Body"].close()
-        except boto.ClientError as second:
-            return error if code_of(second) in ABSENT else second
-        except boto.BotoCoreError:
-            return error
-        return error
-
-    def _renewed(self, used: Any) -> bool:
-        """Whether there are other credentials than those of the client that was used: from
-        a file that was written anew, or a process or role that gives some. What runs out by
-        itself boto3 has renewed before."""
-        if self._given:
-            return False
-        with self._lock:
-            if self._client is not used:  # another thread was faster
-                return True
-            fresh = make_client(self._checksums) if self._checksums else make_client()
-            if _keys(fresh) == _keys(used):
-                return False
-            self._client, self._bulk = fresh, BulkReader(fresh, self._bucket)
-            return True
-
-    def _explained(self, doing: str, error: boto.ClientError) -> StoreError:
-        code = code_of(error)
-        if code in ABSENT and not doing.startswith(("list", "write")):
-            return MissingArtifactError(f"store {self._url} has no {doing.rpartition(' ')[2]}")
-        return StoreError(f"store {self._url}: cannot {doing}: {code}; {remedy(error)}")
-
-    def _name(self, key: str) -> str:
-        return f"{self._prefix}/{key}" if self._prefix else key
-
-    def _at(self, key: str) -> dict[str, str]:
-        return {"Bucket": self._bucket, "Key": self._name(key)}
-
 
 class _Altered(StoreError):
     """What is read is not what was written."""
-
-
-def _keys(client: Any) -> tuple[str, str | None] | None:
-    """Which credentials a client has: id and session token."""
-    found = client._get_credentials()
-    if found is None:
-        return None
-    keys = found.get_frozen_credentials()
-    return keys.access_key, keys.token

@@ -74,9 +74,8 @@ def make_client(checksums: str | None = None) -> Any:
     )
     try:
         session = boto3.Session()
-        region = (
-            os.environ.get("AWS_REGION") or session.region_name or "us-east-1"
-        )  # boto3 knows only AWS_DEFAULT_REGION
+        # boto3 knows only AWS_DEFAULT_REGION
+        region = os.environ.get("AWS_REGION") or session.region_name or "us-east-1"
         client = session.client("s3", config=config, region_name=region)
     except (boto.BotoCoreError, ValueError) as error:
         raise StoreError(f"S3 settings cannot be used: {first_line(error)}") from error

@@ -9,7 +9,8 @@ from functools import cached_property
 
 from torch import Tensor
 
-from zooaudit.auditing import pipeline, steps
+from zooaudit.auditing import answering, pipeline, results, steps, zoo_plan
+from zooaudit.auditing.context import Context
 from zooaudit.config import EncoderConfig, Recipe
 from zooaudit.data.images import Dataset
 from zooaudit.data.resolve import SUBSETS
@@ -65,9 +66,9 @@ class Bench:
     excluded: dict[str, str] = field(default_factory=dict)
 
     @cached_property
-    def zoo(self) -> pipeline.Zoo:
+    def zoo(self) -> results.Zoo:
         """The audit's zoo."""
-        zoo = pipeline.build_zoo(self.recipe, self.dataset, self.artifacts, self.farm, self.watch)
+        zoo = pipeline.build_zoo(Context(self.recipe, self.dataset, self.artifacts, self.farm, self.watch))
         self.trained += zoo.trained
         return zoo
 
@@ -156,17 +157,19 @@ class Bench:
 
     def answers(self, models: Sequence[str], questions: Tensor) -> dict[str, Tensor]:
         """Raw answers by id, counted unless the store holds them."""
-        self.queries += len(steps.unanswered(models, questions, self.artifacts)) * questions.shape[:3].numel()
-        return steps.answers(models, questions, self.dataset, self.artifacts)
+        self.queries += (
+            len(answering.unanswered(models, questions, self.artifacts)) * questions.shape[:3].numel()
+        )
+        return answering.answers(models, questions, self.dataset, self.artifacts)
 
     def built(self, specs: Sequence[ModelSpec]) -> dict[ModelSpec, ModelRecord]:
         """Models that only a study needs: built if the store lacks them; those that did not
         learn are left out, and noted."""
         plan = Plan(self.zoo.plan.victim, tuple(specs))
-        missing = steps.missing_models(plan, self.artifacts)
+        missing = zoo_plan.missing_models(plan, self.artifacts)
         if missing:
             self.trained += self.farm.build(missing, self.dataset, self.artifacts, self.watch)
-        records = steps.records(plan, self.artifacts)
+        records = zoo_plan.records(plan, self.artifacts)
         self.excluded |= {s.id: records[s.id].reason for s in specs if records[s.id].status is Status.FAILED}
         return {s: records[s.id] for s in specs if records[s.id].status is Status.LEARNT}
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zooaudit.auditing.steps import kept_tensors
+from zooaudit.auditing.kept import kept_tensors
 from zooaudit.baselines.ipguard import MARGINS, IpGuard
 from zooaudit.baselines.scores import matching_rate
 from zooaudit.data.images import to_unit

@@ -102,9 +102,8 @@ def _slope(x: Sequence[float], y: Sequence[float]) -> tuple[float, float]:
         return float("nan"), float("nan")
     slope, start = np.polyfit(x, y, 1)
     off = np.square(np.asarray(y) - start - slope * np.asarray(x)).sum() / (len(x) - 2)
-    error = np.sqrt(
-        off / (len(x) * np.var(x))
-    )  # scipy's linregress gives none where all y are equal, as those of innocents may be
+    # scipy's linregress gives none where all y are equal, as those of innocents may be.
+    error = np.sqrt(off / (len(x) * np.var(x)))
     return float(slope), float(error * stats.t.ppf(0.975, len(x) - 2))
 
 
@@ -177,9 +176,8 @@ def _of_other_victim(bench: Bench, other: ModelSpec) -> Cohort:
     """Its piracy models (our look-alikes) and the homologous suspects, asked about it."""
     victim = steps.Victim.load(other.id, bench.artifacts, bench.dataset)
     uap = steps.uap(bench.recipe, victim, bench.dataset, bench.artifacts)
-    questions = steps.questions(
-        uap, bench.points
-    )  # the encoder's inputs stay what it learnt: answers about these very images
+    # The encoder's inputs stay what it learnt: answers about these very images.
+    questions = steps.questions(uap, bench.points)
     pirated = [
         replace(s, role=Role.PIRACY) for s in bench.zoo.learnt(Role.LOOK_ALIKE) if s.parent == other.id
     ]

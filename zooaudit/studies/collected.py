@@ -25,66 +25,20 @@ that share something with it.
 """
 
 import hashlib
-import json
-import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from zooaudit.errors import DataError, first_line
-from zooaudit.suspects.blackbox import SUM_TOLERANCE
+from zooaudit.errors import DataError
+from zooaudit.studies.collected_about import About, read_about
+from zooaudit.studies.collected_arrays import read_arrays, read_images, read_probabilities
 from zooaudit.suspects.defences import TREATMENTS
 
 POOLS = ("natural", "foreign", "attacker")
-SETS = ("dev", "report", "both")
-VICTIM, TWIN, INNOCENT, THIEF, REFERENCE = ROLES = ("victim", "twin", "innocent", "thief", "reference")
-
-
-@dataclass(frozen=True)
-class About:
-    """What is known of a model.
-
-    Attributes:
-        set: ``dev``, to choose by; ``report``, to report on; ``both``.
-        role: one of ``ROLES``.
-        victim: whose model, sibling or copy it is, for example ``fmnist-P1``; "" of what belongs to no owner.
-        family: how thieves and innocents are counted, for example ``fine-tuned``.
-        parent: id of the model that it was made from; "" if from none.
-        labels: what a thief learnt from: ``soft``, ``hard`` or "".
-        interface: through what it answers; "" if as it is.
-        asked_attacker: rows of the attackers' pool that a thief asked the victim.
-        accuracy, agreement, recovery: on natural images; labels in common with the victim;
-            accuracy as a share of the parent's.
-    """
-
-    id: str
-    dataset: str
-    set: str
-    role: str
-    victim: str
-    family: str
-    procedure: str
-    architecture: str
-    parent: str
-    attack: str
-    labels: str
-    interface: str
-    asked_attacker: tuple[int, ...]
-    queries: int
-    seed: int
-    accuracy: float
-    agreement: float | None
-    recovery: float | None
-
-    @property
-    def took_weights(self) -> bool:
-        """Whether it is a thief who had the victim's weights; all others learnt from its answers."""
-        return self.role == THIEF and not self.labels
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,8 +70,8 @@ class Collection:
         if id_ not in self._answers:
             path = self.folder / "models" / id_ / "answers.npz"
             self._answers[id_] = {
-                name: _probabilities(path, name, rows, len(self.pools[name]))
-                for name, rows in _arrays(path, POOLS).items()
+                name: read_probabilities(path, name, rows, len(self.pools[name]))
+                for name, rows in read_arrays(path, POOLS).items()
             }
         return self._answers[id_]
 
@@ -132,15 +86,14 @@ class Collection:
         if not path.is_file():
             return None
         found = {}
-        for name, rows in _arrays(path, POOLS).items():
+        for name, rows in read_arrays(path, POOLS).items():
             if rows.ndim != 3 or len(rows) != len(TREATMENTS):
                 raise DataError(
                     f"{path}: {name} has shape {list(rows.shape)}; expected [{len(TREATMENTS)}, images,"
                     " classes]"
                 )
-            found[name] = torch.stack(
-                [_probabilities(path, name, one, len(self.pools[name])) for one in rows]
-            )
+            count = len(self.pools[name])
+            found[name] = torch.stack([read_probabilities(path, name, one, count) for one in rows])
         return found
 
     def trained_path(self, owner: str) -> Path:
@@ -157,8 +110,8 @@ class Collection:
         path = self.trained_path(owner)
         if not path.is_file():
             return None
-        arrays = _arrays(path, ("images", "labels"))
-        images, labels = _images(path, "images", arrays["images"]), arrays["labels"]
+        arrays = read_arrays(path, ("images", "labels"))
+        images, labels = read_images(path, "images", arrays["images"]), arrays["labels"]
         if images.shape[1:] != self.pools["natural"].shape[1:]:
             one, other = (list(x.shape[1:]) for x in (images, self.pools["natural"]))
             raise DataError(
@@ -236,9 +189,9 @@ def read(folder: Path) -> list[Collection]:
 
 def _collection(folder: Path) -> Collection:
     path = folder / "pools.npz"
-    arrays = _arrays(path, (*POOLS, "natural_labels"))
+    arrays = read_arrays(path, (*POOLS, "natural_labels"))
     labels = arrays.pop("natural_labels")
-    pools = {name: _images(path, name, array) for name, array in arrays.items()}
+    pools = {name: read_images(path, name, array) for name, array in arrays.items()}
     shapes = {name: tuple(images.shape[1:]) for name, images in pools.items()}
     if len(set(shapes.values())) > 1:
         raise DataError(f"{path} has images of several shapes: {shapes}; expected one")
@@ -247,7 +200,8 @@ def _collection(folder: Path) -> Collection:
             f"{path}: natural_labels is {labels.dtype} {list(labels.shape)}; expected integers"
             f" [{len(pools['natural'])}]"
         )
-    models = {p.parent.name: _about(p, folder.name) for p in sorted(folder.glob("models/[!.]*/about.json"))}
+    places = sorted(folder.glob("models/[!.]*/about.json"))
+    models = {p.parent.name: read_about(p, folder.name) for p in places}
     limit = len(pools["attacker"])
     for about in models.values():
         rows = about.asked_attacker or (0,)
@@ -258,76 +212,3 @@ def _collection(folder: Path) -> Collection:
                 f" 0 to {limit - 1}"
             )
     return Collection(folder, pools, torch.from_numpy(labels.astype(np.int64)), models)
-
-
-def _arrays(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """The named arrays of an .npz file."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            if missing := [n for n in names if n not in file.files]:
-                raise DataError(f"{path} lacks {', '.join(missing)}; expected arrays {', '.join(names)}")
-            return {name: file[name] for name in names}
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"{path} cannot be read ({first_line(error)}); expected a NumPy .npz file") from error
-
-
-def _images(path: Path, name: str, array: np.ndarray) -> Tensor:
-    if array.dtype != np.uint8 or array.ndim not in (3, 4) or not len(array):
-        raise DataError(
-            f"{path}: {name} is {array.dtype} {list(array.shape)}; expected uint8 [n, h, w] or [n, c, h, w]"
-        )
-    return torch.from_numpy(array if array.ndim == 4 else array[:, None])
-
-
-def _probabilities(path: Path, name: str, array: np.ndarray, count: int) -> Tensor:
-    if array.dtype != np.float32 or array.ndim != 2 or len(array) != count or array.shape[1] < 2:
-        raise DataError(
-            f"{path}: {name} is {array.dtype} {list(array.shape)}; expected float32 [{count}, classes]"
-        )
-    if not np.isfinite(array).all() or array.min() < 0 or array.max() > 1 + SUM_TOLERANCE:
-        raise DataError(
-            f"{path}: {name} holds values that are not probabilities; expected finite numbers in [0, 1]"
-        )
-    return torch.from_numpy(array)
-
-
-def _about(path: Path, dataset: str) -> About:
-    try:
-        data = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read ({first_line(error)}); expected a JSON object") from error
-    if not isinstance(data, dict):
-        raise DataError(f"{path} holds a {type(data).__name__}; expected a JSON object")
-    about = About(**{f.name: _value(path, f.name, f.type, data) for f in fields(About)})
-    for name, expected in (
-        ("id", (path.parent.name,)),
-        ("dataset", (dataset,)),
-        ("role", ROLES),
-        ("set", SETS),
-    ):
-        if getattr(about, name) not in expected:
-            raise DataError(
-                f"{path}: {name} is {getattr(about, name)!r}; expected {' or '.join(map(repr, expected))}"
-            )
-    if about.role in (VICTIM, TWIN, THIEF) and not about.victim:
-        raise DataError(f"{path}: a {about.role} without a victim; expected whose it is")
-    return about
-
-
-def _value(path: Path, name: str, kind: Any, data: Mapping[str, Any]) -> Any:
-    """One field, checked."""
-    if name not in data:
-        raise DataError(f"{path} lacks {name!r}; expected {', '.join(f.name for f in fields(About))}")
-    value = data[name]
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if kind is str and isinstance(value, str):
-        return value
-    if kind is int and number and value == int(value):
-        return int(value)
-    if (kind is float and number) or (kind == float | None and (number or value is None)):
-        return value if value is None else float(value)
-    if kind == tuple[int, ...] and isinstance(value, list) and all(isinstance(v, int) for v in value):
-        return tuple(value)
-    raise DataError(f"{path}: {name} is {value!r}; expected {getattr(kind, '__name__', None) or kind}")

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from zooaudit.baselines.methods import METHODS, Crafted, Method
 from zooaudit.errors import ModelError, first_line
-from zooaudit.studies.collected import About
+from zooaudit.studies.collected_about import About
 from zooaudit.studies.owners import Owner
 from zooaudit.suspects.blackbox import TorchBlackBox
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from zooaudit.data.images import to_unit
 from zooaudit.errors import ModelError
-from zooaudit.studies.collected import About
+from zooaudit.studies.collected_about import About
 from zooaudit.studies.contest import Load, load_one
 from zooaudit.studies.outcome import Finding, Outcome, unclaimed
 from zooaudit.studies.owners import Owner

@@ -8,9 +8,10 @@ from statistics import median
 import torch
 from torch import Tensor
 
-from zooaudit.auditing.twin_step import Pools
+from zooaudit.auditing.twin_questions import Pools
 from zooaudit.errors import DataError, NotEnoughModelsError
-from zooaudit.studies.collected import INNOCENT, REFERENCE, THIEF, TWIN, VICTIM, About, Collection
+from zooaudit.studies.collected import Collection
+from zooaudit.studies.collected_about import INNOCENT, REFERENCE, THIEF, TWIN, VICTIM, About
 from zooaudit.verdict.examined import FOREIGN, LOG, NATURAL, NO_CLASS
 
 LEAST_TWINS = 2

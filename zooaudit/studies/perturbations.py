@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zooaudit.auditing.steps import kept_tensors
+from zooaudit.auditing.kept import kept_tensors
 from zooaudit.methods import versions_of
 from zooaudit.paper.uap import local_perturbations
 from zooaudit.reporting.canvas import LOOKS

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from statistics import median
 from typing import Any
 
-from zooaudit.studies.collected import About
+from zooaudit.studies.collected_about import About
 from zooaudit.studies.outcome import Finding, Outcome, spread, unclaimed
 from zooaudit.studies.owners import Owner
 from zooaudit.studies.pictures import panels

@@ -25,7 +25,8 @@ from zooaudit.config import digest_of
 from zooaudit.data.images import to_unit
 from zooaudit.data.reading import PLAIN, Reading
 from zooaudit.errors import DataError, NotEnoughModelsError
-from zooaudit.storage.artifacts import Artifacts, table_to_bytes, tensors_to_bytes
+from zooaudit.storage.artifacts import Artifacts
+from zooaudit.storage.encoding import table_to_bytes, tensors_to_bytes
 from zooaudit.studies import qurd
 from zooaudit.studies.cuts import BUDGETS, Cut, Natural, cuts, needed
 from zooaudit.studies.outcome import unclaimed

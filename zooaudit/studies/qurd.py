@@ -18,7 +18,7 @@ import numpy as np
 
 from zooaudit.baselines.methods import Crafted
 from zooaudit.errors import ModelError
-from zooaudit.studies.collected import About
+from zooaudit.studies.collected_about import About
 from zooaudit.studies.contest import Load, asked_all, load_one
 from zooaudit.studies.cuts import BUDGETS, Cut, Natural, cuts
 from zooaudit.studies.outcome import Finding, Outcome, unclaimed

@@ -11,8 +11,11 @@ from zooaudit.studies import (
     borders,
     bystanders,
     disguises,
+    distributions,
     encoders,
     extractions,
+    modifications,
+    own_defence,
     perturbations,
     power,
     qurd,
@@ -23,6 +26,7 @@ from zooaudit.studies import (
     thieves,
     under_twins,
     validity,
+    views,
 )
 from zooaudit.studies.bench import Bench
 from zooaudit.studies.contest import Load
@@ -90,14 +94,16 @@ STUDIES = {
         Study("subspace", "UAP subspaces", "figure 2", subspaces.uap_subspaces),
         Study("strengths", "UAPs of other radii", "section 3.1", strengths.strengths),
         Study("maps", "Maps of raw fingerprints", "figure 3", perturbations.maps),
-        Study("cdf", "Distributions of similarities", "figure 5", similarity.distributions),
+        Study("cdf", "Distributions of similarities", "figure 5", distributions.distributions),
         Study("datapoints", "Datapoints in a fingerprint", "figure 6a", ablations.datapoints),
         Study("top-k", "Classes that a suspect tells", "figure 6b", ablations.classes_told),
         Study("recovery", "Recovery rate", "figure 6c", thieves.recovery_rates, builds=True),
         Study("uap-or-lap", "Universal or local perturbations", "figure 7", perturbations.universal_or_local),
-        Study("modifications", "Modified piracy models", "figure 8", thieves.modifications, builds=True),
+        Study(
+            "modifications", "Modified piracy models", "figure 8", modifications.modifications, builds=True
+        ),
         Study("border", "Confidence on border points", "figure 9", borders.border_confidence),
-        Study("views", "Views and models of one label", "figure 10", ablations.views_alike),
+        Study("views", "Views and models of one label", "figure 10", views.views_alike),
         Study("autoencoder", "Without the contrastive loss", "figure 11", ablations.no_contrastive_loss),
         Study("overlap", "Overlap of training data", "figure 12", bystanders.overlap, builds=True),
         Study("transfer", "The encoder on another victim", "figure 13", bystanders.transfer),
@@ -124,6 +130,12 @@ ON_MODELS = {
             "Thieves that the twin test finds",
             lambda owner, load: power.rows_of(owner),
             power.outcome,
+        ),
+        ModelsStudy(
+            "own-defence",
+            "Thieves who asked a victim that defends itself",
+            lambda owner, load: own_defence.rows(owner),
+            own_defence.outcome,
         ),
         ModelsStudy(
             "disguises",

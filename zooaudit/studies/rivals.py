@@ -11,7 +11,7 @@ from zooaudit.baselines.meta import LEAST
 from zooaudit.baselines.methods import Method
 from zooaudit.baselines.rules import normal_bound
 from zooaudit.errors import DataError
-from zooaudit.studies.collected import About
+from zooaudit.studies.collected_about import About
 from zooaudit.studies.contest import Contest, Load
 from zooaudit.studies.outcome import Finding, Outcome, unclaimed
 from zooaudit.studies.owners import Owner
@@ -57,9 +57,8 @@ def _ours(owner: Owner, suspects: Sequence[About]) -> Iterator[Row]:
                 decision = test.decide(last(compared), aside=False).decision
                 data = {"method": f"twin test, {asking.name}", "access": access.name, "asked": test.budget}
                 data |= {"stolen": decision is Decision.STOLEN, "first": int(compared.looks[-1].argmax())}
-                yield (
-                    _row(owner, suspect) | data | {"over_references": None, "own_rule": None}
-                )  # a table has the first row's columns
+                # A table has the first row's columns.
+                yield (_row(owner, suspect) | data | {"over_references": None, "own_rule": None})
 
 
 def _row(owner: Owner, suspect: About) -> Row:

@@ -76,9 +76,8 @@ def measured(of: Scored, draws: int = DRAWS, seed: int = 0) -> Measured | None:
         return None
     order = np.argsort(-of.scores, kind="stable")
     scores, stolen = of.scores[order], of.stolen[order]
-    ends = np.flatnonzero(
-        np.append(scores[1:] != scores[:-1], True)
-    )  # equal scores are over a threshold together
+    # Equal scores are over a threshold together.
+    ends = np.flatnonzero(np.append(scores[1:] != scores[:-1], True))
     weights = _weights(np.array(of.models)[order], stolen, draws, seed)
     true, false = (_over(weights * side, ends) for side in (stolen, ~stolen))
     areas = ((false[:, 1:] - false[:, :-1]) * (true[:, 1:] + true[:, :-1]) / 2).sum(1)

@@ -12,11 +12,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from zooaudit.auditing import steps
+from zooaudit.auditing import zoo_plan
 from zooaudit.config import digest_of, stated
 from zooaudit.errors import DamagedArtifactError
 from zooaudit.methods import versions_of
-from zooaudit.storage.artifacts import Artifacts, table_to_bytes
+from zooaudit.storage.artifacts import Artifacts
+from zooaudit.storage.encoding import table_to_bytes
 from zooaudit.studies.bench import Bench
 from zooaudit.studies.contest import Load
 from zooaudit.studies.outcome import Finding, Outcome, findings_from
@@ -71,7 +72,7 @@ def run_study(study: Study, bench: Bench, provenance: Mapping[str, Any]) -> Resu
         NotEnoughModelsError: models are missing and the bench may not build them.
     """
     recipe, dataset = bench.recipe, bench.dataset
-    plan = steps.plan(recipe, dataset, bench.artifacts, None)
+    plan = zoo_plan.plan(recipe, dataset, bench.artifacts, None)
     specs = [s.id for s in plan.specs]
     digest = digest_of([METHOD, study.name, study.version, stated(recipe), dataset.digest, specs])
     id_ = f"{study.name}.{digest}"

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from zooaudit.auditing.steps import kept_tensors
+from zooaudit.auditing.kept import kept_tensors
 from zooaudit.config import Norm, UapConfig, UapMethod
 from zooaudit.data.on_disk import in_memory
 from zooaudit.methods import versions_of

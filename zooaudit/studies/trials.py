@@ -8,15 +8,19 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from zooaudit.auditing.twin_step import Asked, assembled, foreseen, informativeness, order
+from zooaudit.auditing.twin_questions import informativeness, order
+from zooaudit.auditing.twin_step import Asked, assembled, foreseen
 from zooaudit.config import TwinTestConfig
-from zooaudit.studies.collected import About
+from zooaudit.config.basics import Defence
+from zooaudit.data.images import to_unit
+from zooaudit.studies.collected_about import About
 from zooaudit.studies.owners import Owner
 from zooaudit.suspects.access import Access
 from zooaudit.verdict.decision import TwinVerdict
 from zooaudit.verdict.examined import FOREIGN, LOG, NATURAL, Candidate, Compared, Reference
 from zooaudit.verdict.grouping import kept
 from zooaudit.verdict.twin_test import TwinTest
+from zooaudit.zoo.attacks.defended import shown
 
 LEVEL = 0.05
 ACCESSES = (Access(), Access("label"), Access("top", 3), Access("rounded", 1))
@@ -51,18 +55,36 @@ ASKINGS = (
 """Natural images and such of another domain, unless named otherwise."""
 
 
+@dataclass(frozen=True)
+class Defending:
+    """What the victim's service shows instead of its answers, as ``TwinTestConfig`` has it."""
+
+    name: Defence = "none"
+    budget: float = 1.0
+
+    def shown(self, images: Tensor, answers: Tensor) -> Tensor:
+        """Instead of ``answers`` ``[models, n, K]`` to uint8 ``[n, c, h, w]``."""
+        unit = to_unit(images)
+        return torch.stack([shown(unit, given, self.name, self.budget) for given in answers])
+
+
+UNDEFENDED = Defending()
+
+
 @dataclass(eq=False)
 class Trial:
     """One kit.
 
     Attributes:
         candidates, references: of the owner's; the victim first.
+        defending: the defence that the kit knows of.
     """
 
     owner: Owner
     asking: Asking
     candidates: Sequence[About]
     references: Sequence[About]
+    defending: Defending = UNDEFENDED
 
     @staticmethod
     def of(owner: Owner, asking: Asking) -> "Trial":
@@ -90,11 +112,16 @@ class Trial:
         task, lessons = (
             self.owner.answers(models, (NATURAL,)) for models in (self.candidates, self.references)
         )
-        classes = task.shape[-1]
-        own = foreseen(own, kept(task), kept(lessons), self._chosen[0], classes)
+        classes, pools = task.shape[-1], self.owner.pools(self.families)
+        defended = None
+        if self.defending != UNDEFENDED:
+            answers = self.owner.answers(self.candidates, self.families)[:, self.rows]
+            own = replace(own, defended=kept(self.defending.shown(pools.images[self.rows], answers)))
+            defended = kept(self.defending.shown(pools.images[: task.shape[1]], task))
+        own = foreseen(own, kept(task), kept(lessons), self._chosen[0], classes, defended)
         return assembled(
             LEVEL,
-            self.owner.pools(self.families),
+            pools,
             self._chosen,
             [Candidate(a.id, a.accuracy) for a in self.candidates],
             own,

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from zooaudit.auditing import steps
-from zooaudit.auditing.steps import kept_tensors
+from zooaudit.auditing.kept import kept_tensors
 from zooaudit.config import EncoderConfig
 from zooaudit.data.images import to_unit
 from zooaudit.errors import NotEnoughModelsError

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from zooaudit.studies.collected import About
+from zooaudit.studies.collected_about import About
 from zooaudit.studies.outcome import Finding, Outcome, unclaimed
 from zooaudit.studies.owners import Owner
 from zooaudit.studies.pictures import panels

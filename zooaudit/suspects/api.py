@@ -16,7 +16,7 @@ from zooaudit.errors import AnswersError, InputError, StoppedError, SuspectError
 from zooaudit.suspects.asking import LOADING_DOUBLINGS, Asking, Item, Tries, silent
 from zooaudit.suspects.batches import Sizes
 from zooaudit.suspects.blackbox import Reading, to_probabilities
-from zooaudit.suspects.exchange import Halted, heeding
+from zooaudit.suspects.deadlines import Halted, heeding
 from zooaudit.suspects.ledger import LOST, REFUSED, Ledger, name_of
 from zooaudit.suspects.naming import Form
 from zooaudit.suspects.outage import Telling, Troubled, untroubled
@@ -151,9 +151,8 @@ class ApiBlackBox:
                 self._pause(tries, result)
                 self._take_turn(0, halted)
         if result.columns:
-            self._naming.rows(
-                [[0.0] * result.columns]
-            )  # refuses another number of classes before anything is charged
+            # Refuses another number of classes before anything is charged.
+            self._naming.rows([[0.0] * result.columns])
         if result.exact:
             self._sizes = Sizes(result.exact, self._remote.largest_request)
         elif result.most:

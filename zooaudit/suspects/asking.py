@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from zooaudit.errors import SuspectError
-from zooaudit.suspects.exchange import Halted
+from zooaudit.suspects.deadlines import Halted
 from zooaudit.suspects.outage import Trouble
 from zooaudit.suspects.remote import Remote
 from zooaudit.suspects.transport import Refusal

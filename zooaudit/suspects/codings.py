@@ -52,9 +52,8 @@ def _zlib(coding: str) -> Unpacker:
         nonlocal of
         if of is None and part:
             wrapped = part[0] & 0x0F == 8 and (len(part) < 2 or int.from_bytes(part[:2], "big") % 31 == 0)
-            of = zlib.decompressobj(
-                31 if coding.endswith("gzip") else 15 if wrapped else -15
-            )  # some send deflate without zlib's header
+            # Some send deflate without zlib's header.
+            of = zlib.decompressobj(31 if coding.endswith("gzip") else 15 if wrapped else -15)
         try:
             while part:
                 yield of.decompress(part, PIECE)

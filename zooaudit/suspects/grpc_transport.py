@@ -12,9 +12,10 @@ from zooaudit.errors import AnswersError, ConfigError, StoppedError, SuspectErro
 from zooaudit.extras import needs
 from zooaudit.suspects.addresses import keys_of
 from zooaudit.suspects.batches import most_of
-from zooaudit.suspects.exchange import SLICE_S, refuse_if_halted
+from zooaudit.suspects.deadlines import SLICE_S, refuse_if_halted
 from zooaudit.suspects.ledger import LOST
-from zooaudit.suspects.metadata import Fitted, fitted, model_of
+from zooaudit.suspects.metadata import Fitted, fitted
+from zooaudit.suspects.metadata_reply import model_of
 from zooaudit.suspects.oauth import Fetch
 from zooaudit.suspects.protobuf import (
     CONFIG,

@@ -15,9 +15,11 @@ from torch import Tensor
 from zooaudit.errors import AnswersError, ConfigError, InputError, SuspectError, first_line
 from zooaudit.suspects.addresses import keys_of, without_keys
 from zooaudit.suspects.codings import unpacked
-from zooaudit.suspects.exchange import Clocked, within
+from zooaudit.suspects.deadlines import within
+from zooaudit.suspects.exchange import Clocked
 from zooaudit.suspects.ledger import LOST
-from zooaudit.suspects.metadata import Fitted, fitted, model_of
+from zooaudit.suspects.metadata import Fitted, fitted
+from zooaudit.suspects.metadata_reply import model_of
 from zooaudit.suspects.oauth import Fetch
 from zooaudit.suspects.remote import Remote
 from zooaudit.suspects.retry_after import object_of
@@ -227,10 +229,8 @@ def client_of(remote: Remote, transport: TransportOf | None = None) -> httpx.Cli
         trust_env=own is None,
         follow_redirects=False,
     )
-    for one in (
-        client._transport,
-        *client._mounts.values(),
-    ):  # httpx has no setting for it; what no longer fits is an AttributeError
+    # Httpx has no setting for it; what no longer fits is an AttributeError.
+    for one in (client._transport, *client._mounts.values()):
         if isinstance(one, httpx.HTTPTransport):
             assert isinstance(one._pool._network_backend, httpcore.NetworkBackend)
             one._pool._network_backend = Clocked()

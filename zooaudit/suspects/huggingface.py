@@ -14,20 +14,17 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from zooaudit.errors import ConfigError, ModelError, first_line
+from zooaudit.errors import ModelError
 from zooaudit.suspects.contract import Contract, Input
 from zooaudit.suspects.files import read_json, weights_in
+from zooaudit.suspects.hf_process import PREPROCESSOR, pixel_difference, reason
 from zooaudit.suspects.named_nets import library
-from zooaudit.suspects.preprocess import Preprocess
 from zooaudit.suspects.raw import Raw
 from zooaudit.suspects.weights import refuse_pickle
 
-PREPROCESSOR = "preprocessor_config.json"
 PREFIX = "hf"
 RESAMPLE: tuple[Any, ...] = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")
 """By Pillow's number."""
-ROUNDED = 4 / 255
-"""Of pixels, at most, that an 8-bit pipeline's rounding makes."""
 
 
 def read_folder(folder: Path, said: Input, image_shape: tuple[int, int, int]) -> Raw:
@@ -63,7 +60,7 @@ def read_folder(folder: Path, said: Input, image_shape: tuple[int, int, int]) ->
             )
         except Exception as error:  # transformers raises many kinds
             raise ModelError(
-                f"{folder} is not an image classifier that transformers can load ({_reason(error)})"
+                f"{folder} is not an image classifier that transformers can load ({reason(error)})"
             ) from error
     _check_whole(module, info, folder)
     grey = getattr(module.config, "num_channels", 3) == 1
@@ -97,7 +94,7 @@ def empty(folder: Path) -> nn.Module:
             )
         except Exception as error:  # transformers raises many kinds
             raise ModelError(
-                f"{folder} is not an image classifier that transformers can build ({_reason(error)})"
+                f"{folder} is not an image classifier that transformers can build ({reason(error)})"
             ) from error
 
 
@@ -109,10 +106,6 @@ def _check_named(data: Mapping[str, Any], folder: Path) -> None:
             f"{folder / 'config.json'} has architecture {str(name)[:80]!r}; expected one of"
             " timm.list_models()"
         )
-
-
-def _reason(error: BaseException) -> str:
-    return f"{type(error).__name__}: {first_line(error)[:300]}"
 
 
 @contextlib.contextmanager
@@ -151,9 +144,8 @@ def _check_whole(module: nn.Module, info: Mapping[str, Any], folder: Path) -> No
 def _labels(config: Any) -> tuple[str, ...]:
     result = getattr(config, "id2label", None) or {}
     names = tuple(str(result[key]) for key in sorted(result, key=int))
-    return (
-        () if all(name == f"LABEL_{i}" for i, name in enumerate(names)) else names
-    )  # transformers' words for no names
+    # transformers' words for no names.
+    return () if all(name == f"LABEL_{i}" for i, name in enumerate(names)) else names
 
 
 def _preprocessing(
@@ -178,11 +170,10 @@ def _preprocessing(
             )
         except Exception as error:  # transformers raises many kinds
             raise ModelError(
-                f"{folder / PREPROCESSOR} is not an image processor that transformers knows"
-                f" ({_reason(error)})"
+                f"{folder / PREPROCESSOR} is not an image processor that transformers knows ({reason(error)})"
             ) from error
     seen = _seen(processor, folder, grey)
-    apart = _apart(processor, seen, (1 if grey else 3, *image_shape[1:]), folder)
+    apart = pixel_difference(processor, seen, (1 if grey else 3, *image_shape[1:]), folder)
     note = (
         f"{PREPROCESSOR}: {type(processor).__name__}, whose pixels differ by rounding from ours, by"
         f" {apart:.2g} of the range at most"
@@ -262,46 +253,3 @@ def _sides(size: Any) -> tuple[int, ...] | None:
     if {"height", "width"} <= data.keys():
         return int(data["height"]), int(data["width"])
     return (int(data["shortest_edge"]),) if "shortest_edge" in data and "longest_edge" not in data else None
-
-
-def _apart(processor: Any, seen: Input, image_shape: tuple[int, int, int], folder: Path) -> float:
-    """How far the processor's pixels are from ours on images by chance, as a share of the range of pixels.
-
-    Raises:
-        ModelError: farther than rounding explains.
-    """
-    channels, height, width = image_shape
-    generator = torch.Generator().manual_seed(0)
-    coarse = torch.randint(
-        0, 256, (2, channels, max(height // 4, 1), max(width // 4, 1)), dtype=torch.uint8, generator=generator
-    )
-    images = (
-        torch.nn.functional.interpolate(coarse.float(), (height, width), mode="bilinear")
-        .round()
-        .to(torch.uint8)
-    )
-    try:
-        theirs = processor(list(images), return_tensors="pt", input_data_format="channels_first")[
-            "pixel_values"
-        ]
-        ours = Preprocess(seen, (channels, height, width))(images.float() / 255)
-    except ConfigError:
-        raise
-    except Exception as error:  # transformers raises many kinds
-        raise ModelError(
-            f"{folder / PREPROCESSOR} fails on images of {height} x {width} ({_reason(error)})"
-        ) from error
-    if theirs.shape != ours.shape:
-        found = f"gives {tuple(theirs.shape)} where its settings, as we read them, give {tuple(ours.shape)}"
-        raise ModelError(
-            f"{folder / PREPROCESSOR} {found}; say what it does: --contract input.size=... input.resize=..."
-        )
-    low, high = seen.range or (0.0, 1.0)
-    unit = (high - low) / (torch.tensor(seen.std).view(-1, 1, 1) if seen.std else torch.ones(1))
-    apart = float(((theirs - ours).abs() / unit).max())
-    if apart > ROUNDED:
-        raise ModelError(
-            f"{folder / PREPROCESSOR} gives pixels that differ by {apart:.2g} of their range from what its"
-            " settings say, as we read them; say what it does: --contract input.size=... input.mean=..."
-        )
-    return apart

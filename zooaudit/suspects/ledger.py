@@ -112,9 +112,8 @@ class Ledger:
                 self._db.execute(ADD_TIME)
             claim_format(opened, FORMAT, self._called)
             self._of(json.dumps(about, sort_keys=True))
-            self._db.execute(
-                "UPDATE requests SET outcome = ? WHERE outcome = ?", (LOST, SENT)
-            )  # under way when a run ended
+            # Under way when a run ended.
+            self._db.execute("UPDATE requests SET outcome = ? WHERE outcome = ?", (LOST, SENT))
         except BaseException as error:
             if opened:
                 opened.close()

@@ -3,9 +3,9 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from zooaudit.errors import ConfigError
+from zooaudit.suspects.metadata_reply import Model, TensorInfo, record
 from zooaudit.suspects.pictures import LAYOUTS, NUMBERS, Layout, is_whole
 from zooaudit.suspects.tensors import USUAL, Shaped
 from zooaudit.suspects.transport import Takes
@@ -13,70 +13,6 @@ from zooaudit.suspects.wire import Wire
 
 BINARY = ("FP16", "BF16")
 """Types that some servers take in the binary form only."""
-LONGEST = 64
-"""Tensors, and dimensions of one, that are looked at."""
-RECORDED = 500
-"""Characters of what was told that are kept."""
-
-
-@dataclass(frozen=True)
-class TensorInfo:
-    """A tensor as a model tells of it; "" and None are what it does not tell."""
-
-    name: str
-    datatype: str = ""
-    shape: tuple[int, ...] | None = None
-
-    def __str__(self) -> str:
-        return f"{self.name!r} {self.datatype} {list(self.shape or ())}"
-
-
-@dataclass(frozen=True)
-class Model:
-    """A model as it tells of itself.
-
-    Attributes:
-        most: largest batch; None if it does not say, 0 if it knows of no batches.
-        binary: whether it takes the binary form over HTTP.
-    """
-
-    inputs: tuple[TensorInfo, ...] = ()
-    outputs: tuple[TensorInfo, ...] = ()
-    most: int | None = None
-    binary: bool = False
-
-
-def model_of(metadata: Any, config: Any = None, server: Any = None) -> Model:
-    """From JSON that may be anything: a model's metadata, its configuration (Triton), its
-    server's metadata."""
-    metadata, config, server = (v if isinstance(v, dict) else {} for v in (metadata, config, server))
-    most, extensions = config.get("max_batch_size"), server.get("extensions")
-    return Model(
-        _tensors(metadata.get("inputs")),
-        _tensors(metadata.get("outputs")),
-        most if isinstance(most, int) and not isinstance(most, bool) and most >= 0 else None,
-        isinstance(extensions, list) and "binary_tensor_data" in extensions,
-    )
-
-
-def _tensors(found: Any) -> tuple[TensorInfo, ...]:
-    return (
-        tuple(_told(t) for t in found[:LONGEST] if isinstance(t, dict) and isinstance(t.get("name"), str))
-        if isinstance(found, list)
-        else ()
-    )
-
-
-def _told(tensor: dict[str, Any]) -> TensorInfo:
-    kind, shape = tensor.get("datatype"), tensor.get("shape")
-    whole = (
-        isinstance(shape, list)
-        and 0 < len(shape) <= LONGEST
-        and all(isinstance(s, int) and not isinstance(s, bool) for s in shape)
-    )
-    return TensorInfo(
-        tensor["name"], kind if isinstance(kind, str) else "", tuple(shape) if whole and shape else None
-    )
 
 
 @dataclass(frozen=True)
@@ -116,37 +52,13 @@ def fitted(
     )
     notes = tuple(_notes(wire, shaped, model, chosen, output, most))
     named = replace(wire, input=chosen.name, output=output.name if output else wire.output)
-    seen = _record(shaped, model, chosen, output) if model.inputs else ()
+    seen = record(shaped, model, chosen, output) if model.inputs else ()
     return Fitted(
         named,
         shaped,
         Takes(most, exact, count if count > 1 else 0, notes, seen),
         _binary(wire, model, shaped),
     )
-
-
-def _record(shaped: Shaped, model: Model, chosen: TensorInfo, output: TensorInfo | None) -> tuple[str, ...]:
-    """What was told of the tensors that are used, and how pixels go: behind which reading
-    answers came about."""
-    rows = [
-        f"input {chosen}",
-        f"output {output}" if output else "",
-        f"max_batch_size {model.most}" if model.most is not None else "",
-    ]
-    pixels = (
-        f"pixels go as {shaped.datatype}, times {shaped.scale:g}, plus {shaped.offset:g}, layout"
-        f" {shaped.layout}"
-    )
-    files = "images go as PNG files (BYTES)"
-    return (
-        "metadata: " + _printable("; ".join(filter(None, rows))),
-        files if shaped.datatype == "BYTES" else pixels,
-    )
-
-
-def _printable(text: str) -> str:
-    """Of somebody else's text, on one line and no longer than a record needs."""
-    return "".join(c if c.isprintable() else "?" for c in text)[:RECORDED]
 
 
 def _input(wire: Wire, inputs: Sequence[TensorInfo], image: tuple[int, int, int]) -> TensorInfo:

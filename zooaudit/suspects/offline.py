@@ -14,8 +14,9 @@ from torch import Tensor
 
 from zooaudit.errors import AnswersError, InputError
 from zooaudit.outputs import check_new
+from zooaudit.suspects.answer_rows import AnswerRows
 from zooaudit.suspects.answer_tables import KIT
-from zooaudit.suspects.answers import BY_ENDING, ENDINGS, FORMATS, MOST_BYTES, AnswerRows, read
+from zooaudit.suspects.answers import BY_ENDING, ENDINGS, FORMATS, MOST_BYTES, read
 from zooaudit.suspects.naming import Form, Naming
 from zooaudit.suspects.pictures import png
 

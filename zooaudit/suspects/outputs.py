@@ -190,9 +190,8 @@ def chosen(scores: Tensor, columns: Sequence[int], name: str, reading: Reading =
     if reading == "any" and not _whole(scores) and len(there) == len(columns):
         return scores.index_select(1, places)
     if reading != "stated" and not _whole(scores):
-        to_probabilities(
-            scores, len(scores), wide, name, reading
-        )  # of all its classes, it checks what they look like
+        # Of all its classes, it checks what they look like.
+        to_probabilities(scores, len(scores), wide, name, reading)
         some = scores.index_select(1, places).softmax(1)
     else:
         some = to_probabilities(scores, len(scores), wide, name, reading).index_select(1, places)

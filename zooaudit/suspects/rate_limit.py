@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from zooaudit.backoff import doubled_s
+
 SLICE_S = 0.5
 """Longest sleep before it is looked whether there is anything to wait for."""
 
@@ -36,9 +38,8 @@ class RateLimit:
         with self._lock:
             start = max(self.clock(), self._next)
             self._next = start + (images / self.rate if self.rate else 0.0)
-        while (
-            wait := max(start, self._not_before) - self.clock()
-        ) > 0:  # others may hear meanwhile that all have to wait
+        # Others may hear meanwhile that all have to wait.
+        while (wait := max(start, self._not_before) - self.clock()) > 0:
             if halted():
                 return False
             self.sleep(min(wait, SLICE_S))
@@ -47,7 +48,7 @@ class RateLimit:
     def back_off(self, failures: int, asked_s: float = 0.0) -> float:
         """Let everybody wait: at least what the suspect asked for, and longer the more often it failed in a
         row. Returns for how long."""
-        wait = max(asked_s, self.dice() * min(self.longest_s, self.first_s * 2.0 ** min(failures, 30)))
+        wait = max(asked_s, self.dice() * doubled_s(failures, self.first_s, self.longest_s))
         with self._lock:
             now = self.clock()
             self._not_before = max(self._not_before, now + wait)

@@ -19,9 +19,8 @@ from typing import TYPE_CHECKING, Any
 from zooaudit.errors import ModelError
 
 if TYPE_CHECKING:
-    from torch import (
-        Tensor,
-    )  # not when it runs: torch starts threads, and a process that has some cannot give up its network
+    # Not when it runs: torch starts threads, and a process that has some cannot give up its network.
+    from torch import Tensor
 
 QUESTIONS, ASKED, ANSWERS, SAID = "questions.safetensors", "asked.json", "answers.safetensors", "said.json"
 KINDS = (".onnx", ".safetensors")
@@ -96,9 +95,8 @@ def ask(path: Path, images: "Tensor", how: Sandbox, limits: Limits = Limits()) -
             or f"the process that asked {path.name} ended before it had answered; expected a model that"
             f" takes no more than {most}"
         )
-    answers = load_file(folder / ANSWERS)[
-        "answers"
-    ].float()  # of a process that a stranger's file may have taken over
+    # Of a process that a stranger's file may have taken over.
+    answers = load_file(folder / ANSWERS)["answers"].float()
     if answers.shape != (len(images), len(how.classes)) or not answers.isfinite().all():
         raise ModelError(
             f"{path.name} gave answers of shape {tuple(answers.shape)}; expected"

@@ -24,9 +24,8 @@ def refuse_pickle(path: Path) -> None:
     with path.open("rb") as file:
         head = file.read(9)
     archived = zipfile.is_zipfile(path)
-    if archived or (
-        head[:1] == b"\x80" and head[8:] != b"{"
-    ):  # safetensors: eight bytes of length, then a brace
+    # safetensors: eight bytes of length, then a brace.
+    if archived or (head[:1] == b"\x80" and head[8:] != b"{"):
         if archived and _scripted(path):
             raise ModelError(
                 f"{path} is TorchScript, which keeps a pickle beside its code; expected safetensors, .pt2 or"

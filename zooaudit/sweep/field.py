@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from zooaudit.config import Modification, ModifyConfig
 from zooaudit.errors import ConfigError
-from zooaudit.studies import bystanders, thieves
+from zooaudit.studies import bystanders, modifications, thieves
 from zooaudit.studies.bench import Bench
 from zooaudit.sweep.evaluate import Field, chosen_suspects
 from zooaudit.sweep.space import AXES, Space, Trial, Value
@@ -76,7 +76,7 @@ def _chains(axis: str, value: Value, bench: Bench) -> list[Chain]:
     if axis == "seed_share":
         return [[s] for s in thieves.poor_models(bench, [float(value)])]
     kind, _, strength = str(value).partition(":")
-    return [_modified(base, kind, float(strength)) for base in thieves.bases(bench)]  # type: ignore[arg-type]  # parsed from MODIFICATIONS
+    return [_modified(base, kind, float(strength)) for base in modifications.bases(bench)]  # type: ignore[arg-type]  # parsed from MODIFICATIONS
 
 
 def _modified(base: ModelSpec, kind: Modification, strength: float) -> Chain:

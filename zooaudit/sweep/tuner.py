@@ -115,10 +115,9 @@ def _run(
     """Run the trials; returns why some failed, by id."""
     held = sum(a.numel() * a.element_size() for a in field.cohort.answers.values())
     failed: dict[str, str] = {}
+    # An actor may still write there.
     with (
-        tempfile.TemporaryDirectory(
-            prefix="zooaudit-sweep-", ignore_cleanup_errors=True
-        ) as scratch,  # an actor may still write there
+        tempfile.TemporaryDirectory(prefix="zooaudit-sweep-", ignore_cleanup_errors=True) as scratch,
         cluster(object_store_bytes=4 * held),
         _tune_settings(),
     ):

@@ -121,9 +121,8 @@ def build_and_commit(
     """
     if not leases.take(spec.id):
         return None
-    ours = not artifacts.has(
-        KIND, spec.id
-    )  # looked for under the claim: another job may have committed it a moment ago
+    # Looked for under the claim: another job may have committed it a moment ago.
+    ours = not artifacts.has(KIND, spec.id)
     record = _build(spec, dataset, artifacts, builder) if ours else load_record(artifacts, spec.id)
     leases.release(spec.id)
     return Commit(record, ours)

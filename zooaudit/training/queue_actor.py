@@ -48,9 +48,8 @@ class QueueActor:
         _note("joined", worker=worker, workers=workers, machine=machine)
         if lost:
             self._groups = 0
-        if (
-            worker == 0
-        ):  # one of these is in each group; one that has grown, or lost a machine, was not ended by a model
+        # One of these is in each group; one that has grown, or lost a machine, was not ended by a model.
+        if worker == 0:
             self._groups = self._groups + 1 if workers == self._workers else 1
             self._workers = workers
         if self._groups > 1 + RESTARTS:

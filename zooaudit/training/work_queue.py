@@ -131,9 +131,8 @@ class WorkQueue:
     def finish(self, worker: int, id_: str) -> None:
         """Worker ``worker`` has committed model ``id_`` (which a queue made anew may not
         know that it had drawn)."""
-        if (
-            worker in self._claims and self._claims[worker].task.id == id_
-        ):  # a worker thought dead may be late: its heir's claim stays
+        # A worker thought dead may be late: its heir's claim stays.
+        if worker in self._claims and self._claims[worker].task.id == id_:
             del self._claims[worker]
         self._pending.pop(id_, None)
         self._postponed.discard(id_)

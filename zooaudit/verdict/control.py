@@ -7,8 +7,9 @@ import torch
 from scipy.stats import binom
 from torch import Tensor
 
+from zooaudit.verdict.class_order import POORER
 from zooaudit.verdict.grouping import groups
-from zooaudit.verdict.twin_test import POORER, TwinTest
+from zooaudit.verdict.twin_test import TwinTest
 
 CHANCE = 0.05
 """P of as many right answers by guessing, over which they are called no better than chance."""

@@ -17,6 +17,8 @@ ANSWERS = (
     "test.reference_behind",
     "test.predicted",
     "test.lessons",
+    "test.defended",
+    "test.defended_predicted",
 )
 """In half precision where classes were grouped: they were rounded to it when they were asked."""
 
@@ -30,6 +32,8 @@ def tensors_of(test: TwinTest) -> dict[str, Tensor]:
         test.reference_behind,
         test.predicted,
         test.lessons,
+        test.defended,
+        test.defended_predicted,
     )
     narrow = test.num_classes > MOST
     answers = {name: t.half() if narrow else t for name, t in zip(ANSWERS, of, strict=True) if t is not None}
@@ -59,7 +63,7 @@ def read(tensors: dict[str, Tensor], meta: dict[str, Any]) -> TwinTest:
         KeyError, TypeError: these hold something else.
     """
     answers: list[Any] = [tensors[name].float() if name in tensors else None for name in ANSWERS]
-    own, others, behind, others_behind, predicted, lessons = answers
+    own, others, behind, others_behind, predicted, lessons, defended, defended_predicted = answers
     statistic = meta.get("statistic", COSINE)
     if statistic not in STATISTICS:
         raise KeyError(f"statistic {statistic}")
@@ -81,4 +85,6 @@ def read(tensors: dict[str, Tensor], meta: dict[str, Any]) -> TwinTest:
         lessons,
         meta.get("classes", 0),
         statistic,
+        defended,
+        defended_predicted,
     )

@@ -20,9 +20,8 @@ def _own_kernels(x: Tensor) -> bool:
 class _FastElu(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
-        y = torch.maximum(
-            x, x.clamp(max=0).exp_().sub_(1)
-        )  # below 0, exp(x) - 1 >= x; above, it is clamped to 0
+        # Below 0, exp(x) - 1 >= x; above, it is clamped to 0
+        y = torch.maximum(x, x.clamp(max=0).exp_().sub_(1))
         ctx.save_for_backward(y)
         return y
 

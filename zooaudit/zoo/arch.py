@@ -96,9 +96,8 @@ class ConvNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Images float ``[n, c, h, w]`` in [0, 1] to logits ``[n, num_classes]``."""
         z = self.convolutions((x - self.mean) / self.std)
-        return self.head(
-            self.hidden(z.permute(0, 2, 3, 1).flatten(1))
-        )  # channels last, as they lie in memory
+        # Channels last, as they lie in memory.
+        return self.head(self.hidden(z.permute(0, 2, 3, 1).flatten(1)))
 
 
 KNOWN = (*ARCHITECTURES, *VISION_NETS, *REFERENCE_NETS)

@@ -108,9 +108,8 @@ def build(spec: ModelSpec, dataset: Dataset, parent: Parent | None, ranks: Ranks
         seed = spec.seed if attempt == 1 else derive(spec.seed, "attempt", attempt)
         model, asked, reason = _attempt(spec, seed, dataset, parent, ranks)
         queries += asked
-        reached = ranks.agreed(
-            accuracy(model, held_out(spec, dataset))
-        )  # on another kind of machine it may differ, and with it what comes
+        # On another kind of machine it may differ, and with it what comes.
+        reached = ranks.agreed(accuracy(model, held_out(spec, dataset)))
         recovery = reached / parent.accuracy if parent and spec.extraction else None
         reason = reason or _shortfall(spec, reached, recovery)
         if not reason:

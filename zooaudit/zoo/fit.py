@@ -77,9 +77,8 @@ def fit(
                 x = augment(x, drawn.share(ranks.share))
                 with autocast(training.precision, images.device):
                     logits = joined(x)
-                weight = (
-                    len(mine) * ranks.count / len(batch)
-                )  # an image counts the same in a share that is one larger
+                # An image counts the same in a share that is one larger.
+                weight = len(mine) * ranks.count / len(batch)
                 loss = F.cross_entropy(logits.float(), targets[mine]) * weight
                 stepper.zero_grad()
                 loss.backward()

@@ -64,9 +64,8 @@ class Int8Layer(nn.Module):
         kernel = torch.ops.quantized.conv2d if self.convolution else torch.ops.quantized.linear
         scale, zero = self.output_range.tolist()
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", UserWarning
-            )  # quantised tensors are to leave PyTorch some day (docs/decisions/0009)
+            # Quantised tensors are to leave PyTorch some day (docs/decisions/0009)
+            warnings.simplefilter("ignore", UserWarning)
             return kernel(self._quantised(x), self._weights(), scale, int(zero)).dequantize().to(x.device)
 
     def _quantised(self, x: Tensor) -> Tensor:

@@ -22,16 +22,13 @@ from torch import Tensor, nn
 from torch.nn.utils import prune as pruning
 
 from zooaudit.compute import seeded
-from zooaudit.config import ModifyConfig, UapConfig
+from zooaudit.config import ModifyConfig
 from zooaudit.data.images import ImageSet, to_unit
-from zooaudit.data.on_disk import in_memory
-from zooaudit.paper.deepfool import deepfool
-from zooaudit.paper.uap import gradient_uap
-from zooaudit.zoo import heartbeat
 from zooaudit.zoo.arch import begin_anew
 from zooaudit.zoo.averaging import averaged
-from zooaudit.zoo.fit import DivergedError
 from zooaudit.zoo.int8 import to_int8
+from zooaudit.zoo.modify_adversarial import train_adversarially, train_on_uaps
+from zooaudit.zoo.modify_steps import batches, step, stepped
 from zooaudit.zoo.transferred import for_kept, of_kept
 
 TUNED = (
@@ -49,12 +46,7 @@ TUNED = (
 )
 """Kinds that learn from the tuning images' labels."""
 CALIBRATION_IMAGES = 512
-DEEPFOOL_STEPS = 10
-CLIP_NORM = 2.0
 Tuner = Callable[[nn.Module, ModifyConfig, ImageSet, torch.Generator], None]
-UAP_EVERY = 30
-"""Iterations between two UAPs of the model as it is then."""
-UAP = UapConfig(max_steps=30)
 AFTER_PRUNING = 3
 """Epochs of fine-tuning."""
 REMOVED = 2.0
@@ -130,7 +122,7 @@ def _tune(
     optimiser = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], config.lr)
     model.train()
     for batch in _passes(epochs, config, tuning, generator):
-        _step(model, optimiser, to_unit(tuning.images[batch]), tuning.labels[batch])
+        step(model, optimiser, to_unit(tuning.images[batch]), tuning.labels[batch])
 
 
 def _passes(
@@ -205,7 +197,7 @@ def _distil(model: nn.Module, config: ModifyConfig, tuning: ImageSet, generator:
     model.train()
     for batch in _passes(int(config.strength), config, tuning, generator):
         x = to_unit(tuning.images[batch])
-        _step(model, optimiser, x, teacher(x).softmax(1))
+        step(model, optimiser, x, teacher(x).softmax(1))
 
 
 def _remove(model: nn.Module, config: ModifyConfig, tuning: ImageSet, generator: torch.Generator) -> None:
@@ -214,12 +206,12 @@ def _remove(model: nn.Module, config: ModifyConfig, tuning: ImageSet, generator:
     teacher = copy.deepcopy(model).eval().requires_grad_(False)
     optimiser = torch.optim.SGD(model.parameters(), config.lr, momentum=0.9)
     model.train()
-    for batch in _batches(len(tuning), config, generator):
+    for batch in batches(len(tuning), config, generator):
         x = to_unit(tuning.images[batch])
         logits, ours = _with_features(model, x)
         _, theirs = _with_features(teacher, x)
         likeness = F.cosine_similarity(ours, theirs).square().mean()
-        _stepped(model, optimiser, F.cross_entropy(logits, tuning.labels[batch]) + REMOVED * likeness)
+        stepped(model, optimiser, F.cross_entropy(logits, tuning.labels[batch]) + REMOVED * likeness)
 
 
 def _with_features(model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -232,52 +224,6 @@ def _with_features(model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
         hook.remove()
 
 
-def _train_adversarially(
-    model: nn.Module, config: ModifyConfig, tuning: ImageSet, generator: torch.Generator
-) -> None:
-    """Each iteration: DeepFool examples of a batch of images that had no turn yet are added to the set, with
-    their true labels; then a step on these, and one on as many drawn from the set.
-
-    *Ours*: how much is learnt of the set in an iteration. A model that goes on from
-    another's stage begins the set anew.
-    """
-    optimiser = torch.optim.SGD(model.parameters(), config.lr)
-    crafted: list[Tensor] = []
-    labels: list[Tensor] = []
-    for batch in _new_batches(len(tuning), config, generator):
-        x, y = to_unit(tuning.images[batch]), tuning.labels[batch]
-        model.eval().requires_grad_(False)
-        new = (x + deepfool(model, x, "l2", DEEPFOOL_STEPS)).clamp(0, 1)
-        model.train().requires_grad_(True)
-        crafted += new
-        labels += y
-        _step(model, optimiser, new, y)
-        rows = torch.randint(len(crafted), (len(batch),), generator=generator).tolist()
-        _step(
-            model, optimiser, torch.stack([crafted[i] for i in rows]), torch.stack([labels[i] for i in rows])
-        )
-
-
-def _train_on_uaps(
-    model: nn.Module, config: ModifyConfig, tuning: ImageSet, generator: torch.Generator
-) -> None:
-    """Each iteration: one step on a batch, half of it with a UAP of the model itself added,
-    which is crafted anew now and then.
-
-    *Ours*: a thief does not know the victim's UAP, but those of a copy are near it.
-    """
-    optimiser = torch.optim.SGD(model.parameters(), config.lr)
-    v = torch.zeros_like(to_unit(tuning.images[:1])[0])
-    for i, batch in enumerate(_batches(len(tuning), config, generator)):
-        if i % UAP_EVERY == 0:
-            model.eval().requires_grad_(False)
-            v, _ = gradient_uap(model, in_memory(tuning.images), UAP, generator)
-            model.train().requires_grad_(True)
-        x = to_unit(tuning.images[batch])
-        x[::2] = (x[::2] + v).clamp(0, 1)
-        _step(model, optimiser, x, tuning.labels[batch])
-
-
 PRUNERS: dict[str, Callable[[nn.Module, float], None]] = {
     "prune": _prune_weights,
     "prune-tune": _prune_weights,
@@ -285,8 +231,8 @@ PRUNERS: dict[str, Callable[[nn.Module, float], None]] = {
 }
 TUNERS: dict[str, Tuner] = {
     "fine-tune": _fine_tune,
-    "adversarial": _train_adversarially,
-    "uap": _train_on_uaps,
+    "adversarial": train_adversarially,
+    "uap": train_on_uaps,
     "last-layer": _tune_last_layer,
     "new-head": _train_new_head,
     "retrain": _retrain,
@@ -295,32 +241,3 @@ TUNERS: dict[str, Tuner] = {
     "removal": _remove,
     "transfer": _transfer,
 }
-
-
-def _batches(count: int, config: ModifyConfig, generator: torch.Generator) -> Iterator[Tensor]:
-    for _ in range(int(config.strength - config.start)):
-        yield torch.randperm(count, generator=generator)[: config.batch_size]
-
-
-def _new_batches(count: int, config: ModifyConfig, generator: torch.Generator) -> Iterator[Tensor]:
-    """None twice before all had their turn."""
-    size, left = min(config.batch_size, count), torch.empty(0, dtype=torch.int64)
-    for _ in range(int(config.strength - config.start)):
-        if len(left) < size:
-            left = torch.randperm(count, generator=generator)
-        yield left[:size]
-        left = left[size:]
-
-
-def _step(model: nn.Module, optimiser: torch.optim.Optimizer, x: Tensor, labels: Tensor) -> None:
-    _stepped(model, optimiser, F.cross_entropy(model(x), labels))
-
-
-def _stepped(model: nn.Module, optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
-    if not torch.isfinite(loss):
-        raise DivergedError(f"loss is {loss.item()} while the model is modified")
-    optimiser.zero_grad()
-    loss.backward()
-    nn.utils.clip_grad_norm_(model.parameters(), CLIP_NORM)
-    optimiser.step()
-    heartbeat.beat()

@@ -76,9 +76,8 @@ def plan_zoo(
                 specs.append(planner.trained(Role.HOMOLOGOUS, Group.SUSPECT, architecture, o, i))
     for i, attack in enumerate(zoo.thieves):
         architecture = attack.architecture or zoo.architectures[i % len(zoo.architectures)]
-        attack = dataclasses.replace(
-            attack, architecture=""
-        )  # the spec says it already: equal models have equal ids
+        # The spec says it already: equal models have equal ids.
+        attack = dataclasses.replace(attack, architecture="")
         specs.append(
             planner.extracted(
                 Role.PIRACY, Group.SUSPECT, architecture, i, MORE_THIEVES + i, victim_id, victim_seed, attack

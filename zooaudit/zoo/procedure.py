@@ -52,9 +52,8 @@ def by_command(command: str, factory: str, timeout_s: float = OwnTraining.timeou
             f"the training command's program {words[0]!r} is not there, or may not be run; expected one on"
             " the PATH, or a path"
         )
-    named = [
-        Path(part) for word in words for part in dict.fromkeys((word, word.rpartition("=")[2]))
-    ]  # --config=file names one too
+    # --config=file names one too.
+    named = [Path(part) for word in words for part in dict.fromkeys((word, word.rpartition("=")[2]))]
     return OwnTraining(factory, _digest(named), command=command, timeout_s=timeout_s)
 
 

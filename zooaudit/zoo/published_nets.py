@@ -53,9 +53,8 @@ def pretrained(name: str, num_classes: int) -> PublishedNet:
     Raises:
         ModelError: the package is not installed, has no such net, or cannot build it.
     """
-    maker(
-        name
-    )  # for its error: asked for the weights of a net that there is not, the libraries raise their own
+    # For its error: asked for the weights of a net that there is not, the libraries raise their own.
+    maker(name)
     kind, _, short = name.partition(":")
     if kind == "timm":
         result = library("timm", name).get_pretrained_cfg(short)

@@ -70,9 +70,8 @@ def _work_per_image(spec: ModelSpec) -> float:
     work = 0.0
     for i in range(arch.convolutions):
         out = channels_after(i, arch, shape)
-        work += (
-            height * width * out * (channels * arch.kernel**2 + 64)
-        )  # 64: activation and pooling, in multiplications
+        # 64: activation and pooling, in multiplications.
+        work += height * width * out * (channels * arch.kernel**2 + 64)
         channels = out
         if i in arch.pool_after:
             height, width = height // 2, width // 2

@@ -135,9 +135,8 @@ def _narrow(net: nn.Module, stem: nn.Conv2d, width: int) -> None:
         narrow: nn.Module
         if isinstance(layer, nn.Conv2d):
             taken = layer.in_channels if layer is stem else channels(layer.in_channels)
-            kernel, stride, padding = cast(
-                "Any", (layer.kernel_size, layer.stride, layer.padding)
-            )  # torch types them as any tuples
+            # Torch types them as any tuples.
+            kernel, stride, padding = cast("Any", (layer.kernel_size, layer.stride, layer.padding))
             narrow = nn.Conv2d(
                 taken, channels(layer.out_channels), kernel, stride, padding, bias=layer.bias is not None
             )

@@ -12,15 +12,15 @@ so that the angle is that of the first factors alone: no Jacobian is needed. The
 corners of all answers that are allowed; with MAD-argmax we look at those corners only in which the most
 probable class is alone, or shares with one other.
 
-The auditor's side needs none of this: the owner's kit holds the answers of the victim without its defence,
-and a thief's model is compared with these, though what it learnt from was something else.
+The auditor's side: a thief learnt what the defence showed, so a kit whose recipe names the defence
+(``twin_test.defence``) holds these answers of all candidates beside their own, and compares with both.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from zooaudit.config import ExtractConfig
+from zooaudit.config import Defence, ExtractConfig
 from zooaudit.seeds import derive
 from zooaudit.suspects.blackbox import BlackBox
 
@@ -48,16 +48,21 @@ class Defended:
 
     def ask(self, images: Tensor) -> Tensor:
         """As :meth:`BlackBox.ask`."""
-        answers = self._victim.ask(images)
-        if self._config.defence == "reverse-sigmoid":
-            return reverse_sigmoid(answers)
-        surrogate = beginner(images, answers.shape[1])
-        return mad(answers, surrogate, self._config.defence_budget, self._config.defence == "mad-argmax")
+        return shown(images, self._victim.ask(images), self._config.defence, self._config.defence_budget)
 
 
 def defended(victim: BlackBox, config: ExtractConfig) -> BlackBox:
     """The victim behind ``config.defence``; itself without one."""
     return victim if config.defence == "none" else Defended(victim, config)
+
+
+def shown(images: Tensor, answers: Tensor, defence: Defence, budget: float = 1.0) -> Tensor:
+    """What a defence shows instead of ``answers`` ``[n, K]`` to float images ``[n, c, h, w]`` in [0, 1]."""
+    if defence == "none":
+        return answers
+    if defence == "reverse-sigmoid":
+        return reverse_sigmoid(answers)
+    return mad(answers, beginner(images, answers.shape[1]), budget, defence == "mad-argmax")
 
 
 def reverse_sigmoid(answers: Tensor, beta: float = BETA, gamma: float = GAMMA) -> Tensor:

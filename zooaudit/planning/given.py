@@ -1,0 +1,43 @@
+"""What a plan is told: the devices, and the user's own victim."""
+
+import math
+from dataclasses import dataclass
+
+from zooaudit.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Devices:
+    """What trains: ``count`` CPU cores or GPUs, each ``speedup`` times as fast as one core
+    of the measured machine."""
+
+    count: int
+    speedup: float = 1.0
+    what: str = "CPU cores"
+
+    def __post_init__(self) -> None:
+        if self.count < 1:
+            raise ConfigError(f"{self.count} {self.what}; expected at least 1")
+        if not 0 < self.speedup < math.inf:
+            raise ConfigError(
+                f"a speed-up of {self.speedup:g}; expected a positive number: how many measured CPU cores one"
+                " device replaces"
+            )
+
+
+@dataclass(frozen=True)
+class OwnVictim:
+    """A victim of the user's own: it is there already, and its own training procedure trains its twins.
+
+    Attributes:
+        twin_seconds: that one twin takes on one of the devices; None if nobody knows.
+        factory: ``package.module:factory``, which builds the victim's module; "" if nobody
+            knows, and how large it is neither.
+    """
+
+    twin_seconds: float | None = None
+    factory: str = ""
+
+    def __post_init__(self) -> None:
+        if self.twin_seconds is not None and not 0 < self.twin_seconds < math.inf:
+            raise ConfigError(f"{self.twin_seconds:g} seconds for a twin; expected a positive number")

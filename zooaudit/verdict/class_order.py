@@ -1,0 +1,48 @@
+"""Whether a suspect seems to have its classes in another order than the kit."""
+
+import numpy as np
+import torch
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+from zooaudit.verdict.grouping import groups
+from zooaudit.verdict.twin_data import TwinData
+
+POORER = 0.05
+"""Share of the control questions that a model may get wrong beyond the poorest candidate or reference."""
+SHUFFLES = 5
+"""Orders of the true labels, drawn, that an order of a suspect's classes must beat to be believed."""
+
+
+def other_order(test: TwinData, answers: Tensor) -> tuple[int, ...]:
+    """Where answers ``[queries, K]`` seem to have each of the classes, if these are not the kit's: the
+    one order of columns that gets most of the control questions right, where it makes a model as good as
+    the twins of one that is far poorer. Empty if there is none."""
+    if answers.shape[1] != test.num_classes:
+        return ()
+    labels, given, chance = (
+        test.labels[: test.control_questions],
+        answers[: test.control_questions].argmax(1),
+        torch.Generator().manual_seed(0),
+    )
+    columns, right = _best_order(labels, given, test.num_classes)
+    known = torch.cat([test.answers, test.reference_answers])[:, : test.control_questions]
+    least = float((known.argmax(-1) == groups(test.num_classes)[labels]).double().mean(-1).min())
+    if float((labels == given).double().mean()) >= least - POORER or right < least - POORER:
+        return ()
+    if right <= max(
+        _best_order(labels[torch.randperm(len(labels), generator=chance)], given, test.num_classes)[1]
+        for _ in range(SHUFFLES)
+    ):
+        return ()  # of so many classes, some order makes sense of anything
+    return tuple(int(c) for c in columns)
+
+
+def _best_order(labels: Tensor, given: Tensor, classes: int) -> tuple[np.ndarray, float]:
+    """The order of columns that makes most of the classes ``given`` the true ones, and the
+    share that it does."""
+    counts = torch.zeros(classes, classes).index_put_(
+        (labels, given), torch.ones(len(given)), accumulate=True
+    )
+    rows, columns = linear_sum_assignment(counts.numpy(), maximize=True)
+    return columns, float(counts[rows, columns].sum()) / len(given)

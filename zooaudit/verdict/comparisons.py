@@ -1,0 +1,211 @@
+"""How a twin test compares answers with those of its candidates: statistics by family of questions, kept for
+the next suspect."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+
+import numpy as np
+from torch import Tensor
+
+from zooaudit.errors import ConfigError
+from zooaudit.suspects.access import Access
+from zooaudit.verdict.examined import (
+    FOREIGN,
+    LOG,
+    NATURAL,
+)
+from zooaudit.verdict.hub import Hub, hub_of
+from zooaudit.verdict.registry import STATISTICS
+from zooaudit.verdict.statistic import SHARED, TEMPERATURES, Comparison, features, standardised, tempered
+from zooaudit.verdict.twin_data import TwinData
+
+BEHINDHAND = {NATURAL: 0.0, LOG: 0.0, FOREIGN: 1.0}
+"""Standard deviations that a family's statistic must be ahead by to count as much. On
+images of another task one candidate is often nearest to everybody; a thief who asked with
+such images stands out there by far more."""
+DIGITS = 9
+"""Decimals that statistics are rounded to: the last bits depend on how many suspects are
+computed at once, and on whose machine."""
+READINGS = 4
+"""Ways of reading answers (access, and whether class by class) for which comparisons are kept: a caller may
+name any, each takes memory."""
+
+
+@dataclass(frozen=True, eq=False)
+class TwinComparisons(TwinData):
+    """Makes the comparisons of a test when they are first needed."""
+
+    _compared: dict[tuple[Access, bool], dict[tuple[int, str, bool], Comparison]] = field(
+        default_factory=dict, init=False, repr=False
+    )
+    _hubs: dict[tuple[Access, bool, int], Hub] = field(default_factory=dict, init=False, repr=False)
+    _left_out: dict[tuple[Access, bool, int], np.ndarray] = field(
+        default_factory=dict, init=False, repr=False
+    )
+
+    def prepare(self, access: Access) -> None:
+        """Make all that a verdict takes beside the suspect's answers, so that no suspect waits for it. One
+        test serves many threads: what two of them make at once is the same, and kept once."""
+        if self.barred():
+            return
+        for look in self.looks:
+            self.statistics(self.answers[0], access, look)
+            self.hub(access, horizon=look)
+
+    @property
+    def kept_bytes(self) -> int:
+        """Of memory, for what has been made ready for suspects."""
+        return sum(
+            comparison.nbytes for kept in list(self._compared.values()) for comparison in list(kept.values())
+        )
+
+    def hub(self, access: Access | None = None, by_columns: bool = True, horizon: int | None = None) -> Hub:
+        """Whether the victim resembles many models that nobody made from it: each reference
+        in turn as a suspect."""
+        key = (access or Access(), by_columns, horizon or self.budget)
+        if key not in self._hubs:
+            self._hubs.setdefault(key, hub_of(self._references(*key)))
+        return self._hubs[key]
+
+    def _references(self, access: Access, by_columns: bool, queries: int) -> np.ndarray:
+        """Each reference as a suspect, standardised: ``[R, C]``; made once."""
+        key = (access, by_columns, queries)
+        if key not in self._left_out:
+            found = [(family, c.left_out()) for family, c in self._comparisons(*key)]
+            self._left_out.setdefault(key, self._combined(found))
+        return self._left_out[key]
+
+    def ordered(self, order: Sequence[int]) -> Self:
+        """The same test with its candidates in another order: the one at ``order[0]`` is the victim."""
+        rows = list(order)
+        each = {
+            name: None if of is None else of[rows]
+            for name in ("answers", "predicted", "defended", "defended_predicted")
+            for of in (getattr(self, name),)
+        }
+        behind = None if self.behind is None else self.behind[:, rows]
+        candidates = tuple(self.candidates[i] for i in rows)
+        changed: dict[str, Any] = {"candidates": candidates, "behind": behind} | each
+        found = replace(self, **changed)
+        found._left_out.update({key: of[:, rows] for key, of in self._left_out.items()})
+        return found
+
+    def at_once(self) -> Self:
+        """The same with one look, at the end; both keep one set of comparisons."""
+        found = replace(self, looks=self.looks[-1:])
+        for kept in ("_compared", "_left_out", "_hubs"):
+            object.__setattr__(found, kept, getattr(self, kept))
+        return found
+
+    def forget(self) -> None:
+        """Let go of the comparisons, which take memory; how the references stand is kept."""
+        self._compared.clear()
+
+    def statistics(self, answers: Tensor, access: Access, queries: int) -> np.ndarray:
+        """Of the first so many answers ``[..., n, K']``, standardised: ``[..., C]``, the victim first."""
+        by_columns = answers.shape[-1] == self.num_classes
+        found = []
+        for family, comparison in self._comparisons(access, by_columns, queries):
+            given = features(answers[..., self._rows(family, queries), :], access, by_columns)
+            found.append((family, comparison.of(given)))
+        return self._combined(found)
+
+    def cosines(self, answers: Tensor, access: Access, queries: int, family: str = NATURAL) -> np.ndarray:
+        """The statistic of one family's questions among the first so many answers ``[..., n, K]``, before it
+        is standardised: ``[..., C]``, each in [-1, 1]; the victim first. It says how much of a candidate is
+        in the answers; a verdict compares candidates.
+
+        Raises:
+            ConfigError: too few of these questions are that family's.
+        """
+        if family not in (at := self._families(queries)):
+            raise ConfigError(
+                f"of {queries} questions too few are {family}; expected one of"
+                f" {', '.join(at) or 'more questions'}"
+            )
+        by_columns = answers.shape[-1] == self.num_classes
+        comparison = dict(reversed(self._comparisons(access, by_columns, queries)))[family]
+        return comparison.of(features(answers[..., self._rows(family, queries), :], access, by_columns))
+
+    def weights(self, answers: Tensor, access: Access, queries: int) -> np.ndarray:
+        """What each of the first ``queries`` questions adds to the victim's lead over the
+        mean of its twins, negative where it takes away: ``[queries]``, in shares of what
+        all of them weigh, whichever way they point. Of the family that speaks most for the
+        victim, as that is what is ranked; the others weigh nothing."""
+        found: list[np.ndarray] = []
+        for family, comparison in self._comparisons(access, True, queries):
+            rows = self._rows(family, queries)
+            parts = (
+                comparison.parts(features(answers[rows], access))
+                .reshape(len(self.candidates), len(rows), -1)
+                .sum(-1)
+            )
+            spread = parts.sum(-1).std() or 1.0
+            found.append(np.zeros(queries))
+            found[-1][rows] = (parts[0] - parts[1:].mean(0)) / spread
+        most = max(found, key=lambda shares: float(shares.sum()))
+        total = np.abs(most).sum()
+        return most / total if total else most
+
+    def _comparisons(self, access: Access, by_columns: bool, queries: int) -> list[tuple[str, Comparison]]:
+        """One for each family of questions, and with a defence another one; made once."""
+        kept = self._kept(access, by_columns)
+        found = []
+        for defended in (False, True) if self.defended is not None else (False,):
+            for family in self._families(queries):
+                key = (queries, family, defended)
+                if key not in kept:
+                    rows = self._rows(family, queries)
+                    kept.setdefault(key, self._comparison(rows, access, by_columns, defended))
+                found.append((family, kept[key]))
+        return found
+
+    def _comparison(
+        self, questions: list[int], access: Access, by_columns: bool, defended: bool
+    ) -> Comparison:
+        """Candidates by all that they answer, or show behind their defence, since their owner sees it;
+        whatever a suspect may be like as its interface tells it."""
+
+        def combined(answers: Tensor) -> np.ndarray:
+            return features(answers, access, by_columns)
+
+        answers, foreseen = self.answers, self.predicted
+        if defended and self.defended is not None:
+            answers, foreseen = self.defended, self.defended_predicted
+        own, others = answers[:, questions], self.reference_answers[:, questions]
+        ways = (
+            [] if access.kind == "label" else [(tempered(own, t), tempered(others, t)) for t in TEMPERATURES]
+        )
+        if not defended and self.behind is not None and self.reference_behind is not None:
+            ways += zip(self.behind[:, :, questions], self.reference_behind[:, :, questions], strict=True)
+        rows = [combined(others), *(combined(changed) for _, changed in ways)]
+        shared = [
+            combined(changed).mean(0, keepdims=True)
+            for changed, _ in ([] if access == Access() else [(own, own)]) + ways
+        ]
+        groups = [r.source or r.id for r in self.references] * len(rows) + [SHARED] * len(shared)
+        predicted = None if foreseen is None else features(foreseen[:, questions], Access(), by_columns)
+        made = STATISTICS[self.statistic]
+        return made(
+            features(own, Access(), by_columns),
+            np.concatenate([*rows, *shared]),
+            len(others),
+            tuple(groups),
+            predicted,
+        )
+
+    def _kept(self, access: Access, by_columns: bool) -> dict[tuple[int, str, bool], Comparison]:
+        """The comparisons of one reading; those of the reading that was not used for longest are forgotten.
+        Each step on the dict is one that threads cannot come between."""
+        kept = self._compared.pop((access, by_columns), {})
+        kept = self._compared.setdefault((access, by_columns), kept)
+        for oldest in list(self._compared)[:-READINGS]:
+            self._compared.pop(oldest, None)
+        return kept
+
+    def _combined(self, of_families: Sequence[tuple[str, np.ndarray]]) -> np.ndarray:
+        """Statistics ``[..., C]`` of several families of questions in one: of each candidate the largest,
+        standardised before and after."""
+        found = [standardised(statistics) - BEHINDHAND[family] for family, statistics in of_families]
+        return standardised(np.max(found, axis=0)).round(DIGITS)
