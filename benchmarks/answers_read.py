@@ -32,7 +32,7 @@ import torch
 from measure import save, spread
 from torch import Tensor
 
-from zooaudit.auditing import answering, steps
+from zooaudit.auditing import answering
 from zooaudit.data.images import Dataset
 from zooaudit.data.resolve import load_digits
 from zooaudit.storage import cache
@@ -107,7 +107,7 @@ def fill(models: int, asked: Tensor, folder: Path) -> tuple[list[str], list[Tens
         given.append(logits.softmax(-1))
         content = table_to_bytes(answering.answers_table(given[-1], schema))
         artifacts.save(
-            "answers", id_, {steps.ANSWERS: content}, {"model": name, "queries": VIEWS * POINTS * 2}
+            "answers", id_, {answering.ANSWERS: content}, {"model": name, "queries": VIEWS * POINTS * 2}
         )
         (folder / f"{name}.parquet").write_bytes(content)
     return names, given

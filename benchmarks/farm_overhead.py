@@ -29,9 +29,9 @@ from zooaudit.cli.terminal import TimedFarm
 from zooaudit.config import TrainConfig
 from zooaudit.data.images import Dataset, ImageSet
 from zooaudit.data.resolve import load_digits
+from zooaudit.machine import cores
 from zooaudit.storage.models import KIND, load_record
 from zooaudit.storage.opening import open_store
-from zooaudit.training.cluster import cores
 from zooaudit.training.ray_farm import RayFarm
 from zooaudit.zoo.shape import ModelShape
 from zooaudit.zoo.spec import Group, ModelSpec, Role

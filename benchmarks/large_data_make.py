@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from zooaudit.data.on_disk import in_memory
 from zooaudit.data.resolve import resolve
 
 SIDE, QUALITY, WAYS = 224, 82, 4
@@ -30,7 +31,7 @@ def main() -> None:
     found = resolve("tiny-imagenet-50", args.tiny_imagenet)
     for name, part, most in (("train", found.train, args.images), ("test", found.test, args.images // 10)):
         rows = [(i, way) for i in range(len(part)) for way in range(WAYS)][:most]
-        pixels, labels = part.images.numpy(), part.labels.tolist()
+        pixels, labels = in_memory(part.images).numpy(), part.labels.tolist()
         for label in range(found.num_classes):
             for way in range(WAYS):
                 (args.out / name / f"{label:02}-{way}").mkdir(parents=True, exist_ok=True)

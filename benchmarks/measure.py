@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from zooaudit.compute import resolve_precision
-from zooaudit.training.cluster import cores
+from zooaudit.machine import cores
 
 RESULTS = Path(__file__).parent / "results"
 

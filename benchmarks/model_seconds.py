@@ -58,7 +58,7 @@ def main() -> None:
     args = parser.parse_args()
     if (args.kept is None) == (args.zoo is None):
         parser.error("expected either FOLDER or --zoo RECIPE STORE")
-    body = with_zoo(*args.zoo, args.data) if args.zoo else of_audits(args.kept)
+    body = with_zoo(args.zoo[0], args.zoo[1], args.data) if args.zoo else of_audits(args.kept)
     (RESULTS / "model_seconds.json").write_text(json.dumps(body, indent=2) + "\n")
     PRODUCT.write_text(json.dumps(for_the_product(body), indent=2) + "\n")
 
@@ -127,7 +127,8 @@ def check_same_run(row: dict[str, Any], artifacts: Artifacts) -> None:
 def kinds(stores: list[Artifacts], train_size: int, chosen: set[str] | None = None) -> dict[str, Any]:
     """By kind of model: seconds, and seconds for 1e12 units of relative_cost, all seconds
     of the kind over all its work."""
-    seconds, work = defaultdict(list), defaultdict(float)
+    seconds: dict[str, list[float]] = defaultdict(list)
+    work: dict[str, float] = defaultdict(float)
     for artifacts in stores:
         for id_ in artifacts.ids("model") if chosen is None else sorted(chosen):
             meta = artifacts.load("model", id_).meta
@@ -144,7 +145,8 @@ def digits_kinds() -> dict[str, Any]:
     """The same for the recipe ``digits``, in seconds of CPU time on one thread, which other
     load does not change much."""
     recipe, dataset, artifacts = get_recipe("digits"), resolve("digits"), open_store("memory:")
-    seconds, work = defaultdict(list), defaultdict(float)
+    seconds: dict[str, list[float]] = defaultdict(list)
+    work: dict[str, float] = defaultdict(float)
     specs, leases = zoo_plan.plan(recipe, dataset, artifacts, None).specs, artifacts.leases(Job.new())
     with threads(1):
         warm = open_store("memory:")

@@ -48,10 +48,11 @@ class Plain:
         return model, self._accuracy(model)
 
     def _half(self, spec: ModelSpec) -> Tensor:
-        return training_half(spec, self._train)  # type: ignore[arg-type]
+        return training_half(spec, self._train)
 
     def _fit(self, model: nn.Module, spec: ModelSpec, data: Dataset[object], epochs: int) -> None:
         loader = DataLoader(data, spec.batch_size, shuffle=True, num_workers=self._loaders, drop_last=True)
+        assert spec.optimiser != "own"
         optimiser, schedule = make_optimiser(
             model, spec.optimiser, spec.batch_size, spec.training, epochs * len(loader)
         )
@@ -112,6 +113,7 @@ def network(spec: ModelSpec) -> nn.Module:
     for module in model.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             nn.init.normal_(module.weight, std=math.sqrt(2 / module.weight[0].numel()))
+            assert module.bias is not None
             nn.init.zeros_(module.bias)
     return model
 

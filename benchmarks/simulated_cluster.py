@@ -18,6 +18,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,8 @@ from simulated_tables import draw
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from benchmarks.virtual_time import Clock, Server, Thread
+from virtual_time import Clock, Server, Thread
+
 from zooaudit.data.images import Dataset, ImageSet
 from zooaudit.planning.measured import DOMAINS, measured
 from zooaudit.planning.sizing import planned, scaled
@@ -137,9 +139,7 @@ class Run:
         count = min(self.workers, A_MACHINE * len(self.alive))
         machines = [m for m in self.alive for _ in range(A_MACHINE)][:count]
         self.group = [
-            self.clock.start(
-                lambda n=n, m=m: self.work(n, count, m, tuple(self.alive)), after + self.costs.start
-            )
+            self.clock.start(partial(self.work, n, count, m, tuple(self.alive)), after + self.costs.start)
             for n, m in enumerate(machines)
         ]
 

@@ -31,8 +31,10 @@ def simulated_table(found: dict[str, Any]) -> str:
         "least possible",
         "busy until nine tenths are built",
         "claims and manifests",
+        "starts",
+        "training lost",
+        "queue busy",
     )
-    titles += ("starts", "training lost", "queue busy")
     return "\n".join([head, "", f"| {' | '.join(titles)} |", "|" + "---|" * 9, *rows])
 
 

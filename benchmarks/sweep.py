@@ -31,12 +31,12 @@ from measure import save, spread
 
 from zooaudit.auditing import answering
 from zooaudit.data.resolve import resolve
+from zooaudit.machine import cores
 from zooaudit.recipes.named import get_recipe
 from zooaudit.storage.opening import open_store
 from zooaudit.studies.bench import Bench, NoFarm
 from zooaudit.studies.cohort import Variant
 from zooaudit.sweep.space import parse_space
-from zooaudit.training.cluster import cores
 from zooaudit.zoo.spec import Role
 
 MEASURED = (10, 50, 100)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from operator import itemgetter
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -24,8 +25,11 @@ CELLS = (
     ("1,000 with the query log", ONCE, "probabilities"),
     ("1,000 with the query log", ONCE, "label"),
 )
-POWER_CELLS = (("500", "probabilities"), ("500", "label"), ("2,000", "probabilities"), ("2,000", "label"))
-POWER_CELLS += (("1,000 with the query log", "probabilities"), ("1,000 with the query log", "label"))
+POWER_CELLS = tuple(
+    (queries, access)
+    for queries in ("500", "2,000", "1,000 with the query log")
+    for access in ("probabilities", "label")
+)
 
 
 def load_rows(name: str, folder: str = "verdict") -> tuple[list[Row], str]:
@@ -210,7 +214,7 @@ def curves_table() -> str:
         ("twins", "twins", 0.1),
     ):
         part = [r for r in rows if r["curve"].startswith(curve) and r["level"] == level]
-        for (kind, count), group in sorted(by(part, lambda r, c=column: (r["curve"], r[c])).items()):
+        for (kind, count), group in sorted(by(part, itemgetter("curve", column)).items()):
             cells = [
                 f"{k / n:.2f}"
                 for taken in (True, False)

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import torch
 from measure import save, spread
@@ -55,7 +56,7 @@ def main() -> None:
         "short, one by one": (args.short, lambda seeds: each(model, images, short, seeds)),
         "short, batched": (args.batched, lambda seeds: many_uaps(model, images, short, seeds)),
     }
-    rows = []
+    rows: list[dict[str, Any]] = []
     for repeat in range(args.repeats):
         for name, (count, make) in ways.items():
             started = time.process_time()

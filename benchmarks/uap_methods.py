@@ -10,6 +10,7 @@ the measuring of its fooling rates included, ART's without.
 import argparse
 import sys
 import time
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from measure import save, spread
 from zooaudit.auditing.steps import Victim
 from zooaudit.config import UapConfig
 from zooaudit.data.images import to_unit
+from zooaudit.data.on_disk import in_memory
 from zooaudit.data.resolve import resolve
 from zooaudit.paper.uap import craft_uap, fooling_rate
 from zooaudit.storage.opening import open_store
@@ -39,14 +41,12 @@ def main() -> None:
     victim = Victim.load(
         next(i for i in artifacts.ids("model") if i.startswith("victim-")), artifacts, dataset
     )
-    images = dataset.train.images[victim.training_indices]
-    rows = [
-        {"method": "gradient", **ours(victim, images, dataset.test.images, args, s)}
-        for s in range(args.repeats)
+    images, held_out = dataset.train.images[victim.training_indices], in_memory(dataset.test.images)
+    rows: list[dict[str, Any]] = [
+        {"method": "gradient", **ours(victim, images, held_out, args, s)} for s in range(args.repeats)
     ]
     rows += [
-        {"method": "art-deepfool", **art(victim, images, dataset.test.images, args, s)}
-        for s in range(args.repeats)
+        {"method": "art-deepfool", **art(victim, images, held_out, args, s)} for s in range(args.repeats)
     ]
     seconds = {
         m: spread([r["seconds"] for r in rows if r["method"] == m]) for m in ("gradient", "art-deepfool")

@@ -27,7 +27,7 @@ from zooaudit.recipes.named import get_recipe
 from zooaudit.storage.opening import open_store
 from zooaudit.studies.bench import DRAWS, FAMILIES, Bench, NoFarm
 from zooaudit.studies.cohort import Cohort, Variant
-from zooaudit.studies.perturbations import MODELS_PER_CELL, _uaps
+from zooaudit.studies.subspaces import ARMS, MODELS_PER_CELL, _uaps
 from zooaudit.zoo.spec import Role
 
 HALVES = {"both": (0, 1), "clean only": (0, 0), "perturbed only": (1, 1)}
@@ -82,8 +82,13 @@ def found(cohort: Cohort, config: EncoderConfig) -> dict[str, Any]:
     }
 
 
+def uaps_of(bench: Bench, id_: str) -> Tensor:
+    """Those that figure 2 is drawn from, by gradients in the recipe's norm."""
+    return _uaps(bench, ARMS[0], id_, 0)["uaps"]
+
+
 def subspace(bench: Bench) -> dict[str, Any]:
-    own = _uaps(bench, bench.zoo.plan.victim)
+    own = uaps_of(bench, bench.zoo.plan.victim)
     unit = F.normalize(own)
     cosines = (unit @ unit.T).abs()
     first: dict[str, list[float]] = {}
@@ -93,7 +98,7 @@ def subspace(bench: Bench) -> dict[str, Any]:
             for spec in [s for s in bench.suspects if s.role is role and s.architecture == architecture][
                 :MODELS_PER_CELL
             ]:
-                uaps = _uaps(bench, spec.id)
+                uaps = uaps_of(bench, spec.id)
                 first.setdefault(str(role), []).append(float(profile(uaps, own)[0]))
                 unseen.setdefault(str(role), []).append(held_out(own, uaps))
     means = {role: sum(v) / len(v) for role, v in unseen.items()}

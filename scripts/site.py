@@ -55,9 +55,9 @@ def on_files(files: Files, config: Any) -> Files:
             config, NOTEBOOK.replace(".ipynb", ".md"), content=shown(json.loads(notebook.read_text()))
         )
     )
-    for page in files.documentation_pages():
-        for link in LINK.finditer(page.content_string):
-            place = _place(page.src_uri, link["target"].partition("#")[0])
+    for written in files.documentation_pages():
+        for link in LINK.finditer(written.content_string):
+            place = _place(written.src_uri, link["target"].partition("#")[0])
             if (
                 "://" not in link["target"]
                 and _comes_along(place)

@@ -11,12 +11,8 @@ from hypothesis import HealthCheck, settings
 from torch import nn
 
 from cluster.seaweed import Seaweed, make_bucket
-from tests.cases import case_store, scored  # noqa: F401  fixtures
-from tests.collecting import notebook  # noqa: F401  fixture
-from tests.finished import finished, own_store  # noqa: F401  fixtures
-from tests.left_out import LeftOut, add_option
-from tests.makers import FAST, trained_spec
-from tests.reports import audit, folder, html, page, placed_once, undrawn  # noqa: F401  fixtures
+from tests.support.left_out import KINDS, LeftOut, add_option
+from tests.support.makers import FAST, trained_spec
 from zooaudit.data import large
 from zooaudit.data.images import Dataset
 from zooaudit.data.resolve import load_digits
@@ -28,6 +24,30 @@ from zooaudit.storage.opening import open_store
 from zooaudit.training.token import guard_token
 from zooaudit.zoo.arch import build_architecture
 from zooaudit.zoo.build import BuiltModel, build
+
+pytest_plugins = [
+    f"tests.support.{name}"
+    for name in (
+        "collecting",
+        "finished",
+        "cases",
+        "reports",
+        "service",
+        "auditors",
+        "console",
+        "caches",
+        "disks",
+        "owner_recipes",
+        "sweeps",
+        "calls",
+        "twin_tests",
+        "http_suspects",
+    )
+]
+"""Modules with fixtures; each before those that import it, so that pytest explains its assertions too."""
+
+OUTSIDE = set(KINDS) - {"long", "shells"}
+"""Markers of tests that start more than their own process."""
 
 settings.register_profile(
     "zooaudit",
@@ -46,6 +66,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(LeftOut())
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whoever runs a folder starts what it says, and no more."""
+    for item in items:
+        folder = item.path.relative_to(Path(__file__).parent).parts[0]
+        marks = {mark.name for mark in item.iter_markers()}
+        if (folder == "unit" and marks & OUTSIDE) or (folder != "chaos" and "chaos" in marks):
+            raise pytest.UsageError(
+                f"{item.nodeid} is marked {', '.join(sorted(marks))}: CONTRIBUTING.md says where it lies"
+            )
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -2,8 +2,8 @@
 
 Raise a stage's number when the same inputs give another result; results kept under the old number are then
 made again. A change that leaves results as they were (words, speed, another layout of the code) leaves the
-number as it is, and keeps what is stored. tests/test_methods.py holds a small result of each stage, and fails
-when one changes and its number does not.
+number as it is, and keeps what is stored. tests/unit/test_methods.py holds a small result of each stage, and
+fails when one changes and its number does not.
 """
 
 METHODS = {

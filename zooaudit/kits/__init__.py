@@ -1,0 +1,1 @@
+"""Kits: all that is needed to judge suspects of one victim, in a store."""

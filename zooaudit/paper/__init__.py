@@ -1,0 +1,1 @@
+"""The paper's method: UAP, datapoints, fingerprint, encoder, t-test."""

@@ -1,4 +1,4 @@
-"""UAP subspaces: do the perturbations of two models point the same way? (paper section 4.1, equation 5)"""
+"""UAP subspaces: do the perturbations of two models point the same way? Paper section 4.1, equation 5."""
 
 import torch
 from torch import Tensor

@@ -66,8 +66,8 @@ OPEN = Requests(get=1, head=1)
 
 
 def saved(files: int) -> Requests:
-    """``Artifacts.save``: is it there; files, manifest; is all still there. (The format
-    marker is written once.)"""
+    """``Artifacts.save``: is it there; files, manifest; is all still there. The format marker is written
+    once."""
     return Requests(put=files + 1, head=files + 1)
 
 

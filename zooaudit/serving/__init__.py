@@ -1,0 +1,1 @@
+"""The service: scores and audits over HTTP, on Ray Serve or in one process, and its console."""

@@ -233,8 +233,8 @@ class AuditRecords:
         return [{k: json.loads(v) if k in JSONS and v else v for k, v in one.items()} for one in found]
 
     def _forget(self) -> None:
-        """Suspects' keys that were taken out of the book are still in its write-ahead log: empty that. (What
-        is freed in the file itself is overwritten: ``secure_delete``.)"""
+        """Suspects' keys that were taken out of the book are still in its write-ahead log: empty that. What
+        is freed in the file itself is overwritten: ``secure_delete``."""
         self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     @contextmanager

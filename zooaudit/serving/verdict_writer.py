@@ -15,6 +15,8 @@ Send = Callable[[list[Arguments]], Awaitable[list[str | Exception]]]
 
 @dataclass(frozen=True)
 class Waiting:
+    """A score in line, and where its id is waited for."""
+
     arguments: Arguments
     id: "asyncio.Future[str]"
 

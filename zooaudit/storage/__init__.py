@@ -1,0 +1,1 @@
+"""Where artifacts live: folders, S3 and memory, with leases, a cache and checks."""

@@ -1,0 +1,1 @@
+"""Any model as a black box: from a file, a library, ONNX, or behind an API."""

@@ -1,0 +1,1 @@
+"""The twin test: the victim ranked among its twins by how like a suspect each one is."""

@@ -1,0 +1,1 @@
+"""The models of an audit: their specs, their training, changes to them, attacks that steal them."""

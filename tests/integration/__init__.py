@@ -1,0 +1,1 @@
+"""Tests with real servers, Ray, browsers, shells and processes."""

@@ -1,0 +1,1 @@
+"""What tests share: makers of inputs, strangers' servers, oracles, fixtures."""

@@ -1,0 +1,448 @@
+"""The twin test's studies on models that zooaudit did not train: a thief is found, a hub is seen, and all
+candidates are treated alike."""
+
+import argparse
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from tests.support.foreign import REFERENCES, TWINS, VICTIM, change, collection, load
+from zooaudit.baselines import dataset_inference
+from zooaudit.baselines.methods import METHODS, Crafted
+from zooaudit.baselines.rules import FEWEST, normal_bound
+from zooaudit.cli.study import named_studies
+from zooaudit.errors import ConfigError, DataError, ModelError
+from zooaudit.storage.opening import open_store
+from zooaudit.studies import power, rivals, validity
+from zooaudit.studies.collected import read
+from zooaudit.studies.contest import Contest, load_one
+from zooaudit.studies.owners import Owner, owners
+from zooaudit.studies.registry import ON_MODELS
+from zooaudit.studies.runner import Result, run_on_models
+from zooaudit.studies.trials import ASKINGS, Trial, decided, draws, last
+from zooaudit.studies.validity import leaning_of, of, total, worst_of
+from zooaudit.suspects.access import Access
+from zooaudit.suspects.blackbox import Recorded
+from zooaudit.zoo.planner import shares
+
+Row = dict[str, Any]
+PROVENANCE = {"command": "a test", "commit": "none", "hardware": "none"}
+
+
+def owner_of(folder: Path) -> Owner:
+    (found,), _ = owners(read(folder), "dev")
+    return found
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few() -> Iterator[None]:
+    """Studies with fewer kinds of questions."""
+    with pytest.MonkeyPatch.context() as patch:
+        for study in (validity, power):
+            patch.setattr(study, "ASKINGS", (ASKINGS[1], ASKINGS[2], ASKINGS[4]))
+        patch.setattr(validity, "ACCESSES", (Access(), Access("label"), Access("top", 3)))
+        yield
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return collection(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="module")
+def owner(folder: Path) -> Owner:
+    return owner_of(folder)
+
+
+@pytest.fixture(scope="module")
+def innocents(owner: Owner) -> list[Row]:
+    return validity.rows(owner)
+
+
+@pytest.fixture(scope="module")
+def thieves(owner: Owner) -> list[Row]:
+    return power.rows_of(owner)
+
+
+def test_a_verdict_of_a_study_is_that_of_an_audit(owner: Owner) -> None:
+    for asking in (ASKINGS[0], ASKINGS[-1]):
+        trial = Trial.of(owner, asking)
+        models = [*owner.thieves, *(about for _, about in owner.innocents)]
+        for access in (Access(), Access("top", 2), Access("label")):
+            for model, compared in zip(models, trial.compared(models, access), strict=True):
+                reduced = access.reduced(owner.answers([model], trial.families)[0, trial._chosen[0]])
+                by_itself = trial.test.examine(Recorded(reduced)).verdict
+                verdict = decided(trial.test, compared)
+                assert (verdict.decision, verdict.rank, verdict.queries) == (
+                    by_itself.decision,
+                    by_itself.rank,
+                    by_itself.queries,
+                )
+                assert verdict.statistics == pytest.approx(by_itself.statistics)
+
+
+def test_a_test_in_another_order_calls_what_a_test_of_that_victim_calls(owner: Owner) -> None:
+    order = [3, *(i for i in range(TWINS + 1) if i != 3)]
+    one = Trial.of(owner, ASKINGS[1])
+    other = Trial(owner, ASKINGS[1], [owner.candidates[i] for i in order], owner.references)
+    turned = one.test.at_once().ordered(order)
+    models = [about for _, about in owner.innocents]
+    for mine, theirs in zip(one.compared(models, Access()), other.compared(models, Access()), strict=True):
+        found, expected = turned.decide(last(mine).ordered(order)), other.test.at_once().decide(last(theirs))
+        assert (found.decision, found.rank) == (expected.decision, expected.rank)
+        assert found.statistics == pytest.approx(expected.statistics)
+        assert found.p_value == pytest.approx(expected.p_value)
+
+
+def test_the_references_are_kept_in_the_new_order(owner: Owner) -> None:
+    order = [5, *(i for i in range(TWINS + 1) if i != 5)]
+    test = Trial.of(owner, ASKINGS[1]).test.at_once()
+    before = test.hub()
+    after = test.ordered(order).hub()
+    afresh = (
+        Trial(owner, ASKINGS[1], [owner.candidates[i] for i in order], owner.references).test.at_once().hub()
+    )
+    assert after.statistics == pytest.approx(afresh.statistics) and not np.allclose(
+        after.statistics, before.statistics
+    )
+    assert (after.first, after.p_mean) == (afresh.first, pytest.approx(afresh.p_mean))
+
+
+def test_every_innocent_is_judged_against_every_candidate(owner: Owner, innocents: list[Row]) -> None:
+    part = of(innocents, questions="1,000", rule="once", access="probabilities")
+    assert {r["victim"] for r in part} == {a.id for a in owner.candidates}
+    assert total(of(part, true=True), "stolen")[1] == 12
+    assert sum(r["first"] for r in part) == 12  # each suspect puts one candidate first
+    assert all(sum(r["ranks"]) == r["n"] and r["ranks"][0] == r["first"] >= r["stolen"] for r in innocents)
+    assert worst_of(part, "first")[2] > 0.05
+    assert leaning_of(part)[1] > 0.01
+    assert {r["source"] for r in part} == {owner.source(about) for _, about in owner.innocents}
+
+
+def test_exchanging_victim_and_twin_exchanges_their_numbers(tmp_path: Path, innocents: list[Row]) -> None:
+    swapped = validity.rows(owner_of(collection(tmp_path / "swapped", swapped=7)))
+    keys = ("victim", "questions", "rule", "access", "family", "source")
+
+    def told(rows: list[Row]) -> dict[tuple[Any, ...], tuple[Any, ...]]:
+        return {
+            tuple(r[k] for k in keys): (r["n"], r["first"], r["stolen"], r["ranks"], r["hub"])
+            for r in rows
+            if "log" not in r["questions"]
+        }
+
+    assert told(swapped) == told(innocents)
+    assert {r["victim"] for r in of(swapped, true=True)} == {"candidate-07"}
+
+
+def test_a_candidate_that_innocents_resemble_is_seen(tmp_path: Path) -> None:
+    rows = validity.rows(owner_of(collection(tmp_path / "hub", like="like {seed} 14 0.5")))
+    part = of(rows, questions="500", rule="once", access="probabilities")
+    name, (first, n), p = worst_of(part, "first")
+    assert name == "candidate-05" and first > n / 2 and p < 1e-4  # seed 14
+    share, chance = leaning_of(part)
+    assert share > 0.5 and chance < 0.01
+    assert total(of(part, true=True), "first")[0] <= 1
+
+
+def test_what_was_made_from_a_candidate_is_no_innocent_of_it(tmp_path: Path) -> None:
+    at = collection(tmp_path / "made", innocents=2)
+    change(at, "innocent-00", parent="candidate-03")
+    part = of(validity.rows(owner_of(at)), questions="500", rule="once", access="label")
+    counts = {name: sum(r["n"] for r in rows) for name, rows in validity.by(part, "victim").items()}
+    assert counts.pop("candidate-03") == 1 and set(counts.values()) == {2}
+
+
+def test_copies_are_found_and_innocents_are_not(innocents: list[Row], thieves: list[Row]) -> None:
+    main = [r for r in thieves if not r["curve"]]
+    for access in ("probabilities", "rounded-1"):
+        assert power.found(of(main, questions="500", rule="once", access=access)) == (4, 4)
+    early = of(main, questions="1,000", rule="early", access="probabilities", family="fine-tuned")
+    assert all(r["queries"] == 250 and r["lead"] > 0 for r in early)
+    true = of(innocents, true=True, questions="500", rule="once", access="probabilities")
+    assert total(true, "stolen")[0] <= 2
+
+
+def test_curves_vary_one_thing_at_a_time(thieves: list[Row]) -> None:
+    curves = {r["curve"] for r in thieves}
+    assert curves == {
+        "",
+        "questions",
+        "references, convolutional",
+        "references, extracted",
+        "references, all kinds",
+        "twins",
+    }
+    assert {r["references"] for r in of(thieves, curve="references, convolutional")} == {4}  # of six
+    assert {r["references"] for r in of(thieves, curve="references, all kinds")} == {0}, (
+        "none is a net of another kind"
+    )
+    few = of(thieves, curve="twins", twins=9)
+    assert all(r["p"] >= 0.1 and r["level"] == 0.1 for r in few) and power.found(few)[0] > 0
+    assert {r["level"] for r in of(thieves, curve="twins", twins=TWINS)} == {0.05, 0.1}
+    assert {r["budget"] for r in of(thieves, curve="questions")} == {
+        125,
+        250,
+        300,
+    }  # as many as the pools hold
+
+
+def test_references_are_drawn_in_the_shares_of_an_audit(owner: Owner) -> None:
+    names = [a.id for a in owner.references]
+    others = {a.id for a in owner.references[:4]}
+    changed = tuple(
+        replace(a, architecture="mlp", attack="") if a.id in others else a for a in owner.references
+    )
+    found = of(list(power._by_references(replace(owner, references=changed))), curve="references, all kinds")
+    assert {r["references"] for r in found} == {0, 4, 8} and len(names) == 12
+    assert shares(8) == (2, 2, 4) and shares(4) == (1, 1, 2) and shares(0) == (0, 0, 0)
+
+
+def test_a_drawn_part_is_drawn_anew_each_time(owner: Owner) -> None:
+    parts = draws(owner.references, 4, 3)
+    assert [len(set(p)) for p in parts] == [4, 4, 4] and len({tuple(a.id for a in p) for p in parts}) == 3
+    assert draws(owner.references, 99, 3) == [list(owner.references)] and draws(owner.references, 0, 3) == [
+        []
+    ]
+    assert parts == draws(owner.references, 4, 3)
+
+
+def run(folder: Path, store: str, name: str = "validity") -> Result:
+    found, left_out = owners(read(folder), "dev")
+    return run_on_models(ON_MODELS[name], found, left_out, open_store(store), PROVENANCE, load)
+
+
+def test_a_study_is_kept_and_goes_on_where_it_stopped(folder: Path, tmp_path: Path) -> None:
+    store = str(tmp_path / "store")
+    first = run(folder, store)
+    again = run(folder, store)
+    assert first.fresh and not again.fresh and first.rows == again.rows
+    other = Path(shutil.copytree(folder, tmp_path / "other"))
+    change(other, "innocent-00", accuracy=0.5)
+    assert run(other, store).fresh
+    assert {"validity.json", "validity.parquet", "validity.svg"} == {
+        p.name for p in first.write(tmp_path / "out")
+    }
+    data = json.loads((tmp_path / "out" / "validity.json").read_text())
+    assert data["owners"] == ["own-P1"] and data["findings"] and data["command"] == "a test"
+
+
+def test_power_is_drawn_and_told(folder: Path, tmp_path: Path) -> None:
+    result = run(folder, str(tmp_path / "store"), "power")
+    assert len(result.files["power.svg"]) > 1000
+    assert any("4 of 4" in f.ours or "3 of 3" in f.ours for f in result.findings)
+
+
+@pytest.fixture(scope="module")
+def contest(owner: Owner) -> list[Row]:
+    return rivals.rows(owner, load)
+
+
+def test_every_method_ranks_the_victim_of_a_copy(contest: list[Row]) -> None:
+    methods = {r["method"] for r in contest}
+    assert {m.name for m in METHODS} < methods and "twin test, 500" in methods
+    copies = [r for r in contest if r["taken"]]
+    for method in ("label agreement", "DeepJudge JSD", "UAP fingerprints", "twin test, 500"):
+        mine = of(copies, method=method)
+        assert mine and sum(r["first"] == 0 for r in mine) >= len(mine) - 1, method
+    innocent = [r for r in contest if not r["thief"]]
+    assert {r["suspect"] for r in innocent} == {f"innocent-{i:02d}" for i in range(12)}
+    assert all(not r["stolen"] or r["first"] == 0 for r in contest)
+
+
+def test_a_threshold_on_references_catches_copies(contest: list[Row]) -> None:
+    """It is of the victim alone, so of no use to us; it shows what others' rules accuse."""
+    rows = [r for r in contest if r["method"] == "DeepJudge JSD"]
+    assert all(r["over_references"] for r in rows if r["taken"]), "a copy is nearer than any reference"
+    assert all(r["over_references"] is None for r in contest if r["method"].startswith("twin test"))
+
+
+def test_few_references_give_no_threshold(owner: Owner) -> None:
+    few = Contest(replace(owner, references=owner.references[: FEWEST - 1]), load)
+    assert normal_bound(few.of_references(METHODS[0], {})) == float("inf")
+    enough = Contest(owner, load)
+    scores = np.array([enough.score(METHODS[0], 0, {}, {}, enough.natural(r)) for r in owner.references])
+    assert np.array_equal(enough.of_references(METHODS[0], {}), scores)
+    assert normal_bound(scores) == pytest.approx(scores.mean() + 2.326348 * scores.std(ddof=1))
+
+
+def test_references_that_questions_were_learnt_from_set_no_threshold(owner: Owner) -> None:
+    contest = Contest(replace(owner, candidates=owner.candidates[:2]), load)
+    (meta,) = (m for m in METHODS if m.learns)
+    assert contest.lent == {f"reference-{i:02d}" for i in range(0, REFERENCES, 2)}
+    assert len(contest.crafted[0].strangers) == REFERENCES // 2 and meta in contest.methods
+    held = [a for a in owner.references if a.id not in contest.lent]
+    own = contest.own(0)
+    expected = [
+        contest.score(meta, 0, own, contest.answers_to_victims(a) or {}, contest.natural(a)) for a in held
+    ]
+    assert contest.of_references(meta, own).tolist() == expected
+
+
+def test_a_reference_is_on_the_side_of_what_it_was_made_of(tmp_path: Path) -> None:
+    at = collection(tmp_path / "made", innocents=1)
+    change(at, "reference-03", parent="reference-00")
+    change(at, "reference-05", parent="reference-03")
+    assert {"reference-00", "reference-03", "reference-05"} <= Contest(owner_of(at), load).lent
+
+
+def test_a_method_that_lacks_something_is_left_out_with_a_word(contest: list[Row], tmp_path: Path) -> None:
+    data = {f.claim: f for f in rivals.outcome(contest).findings}
+    left = data["Dataset Inference was left out for some victims"]
+    assert left.ours == VICTIM and "trained/VICTIM.npz" in left.note
+    assert "MetaFinger was left out for some victims" not in data
+    at = collection(tmp_path / "weightless", innocents=1)
+    for i in range(REFERENCES):
+        change(at, f"reference-{i:02d}", architecture="answers only")
+    methods = {m.name for m in Contest(owner_of(at), load).methods}
+    assert methods == {m.name for m in METHODS} - {"MetaFinger"}
+    found = [r for r in contest if r["method"] in methods]
+    assert any(
+        "MetaFinger was left out" in f.claim and "weights" in f.note for f in rivals.outcome(found).findings
+    )
+
+
+def test_papers_own_rules_are_beside_the_rank(contest: list[Row]) -> None:
+    ruled = {r["method"] for r in contest if r["own_rule"] is not None}
+    assert ruled == {"DeepJudge JSD", "DeepJudge RobD", "ADV-TRA"}
+    assert all(r["own_rule"] for r in contest if r["method"] == "DeepJudge JSD" and r["taken"]), (
+        "a copy is nearer than any reference"
+    )
+    (output,) = (f.ours for f in rivals.outcome(contest).findings if f.claim.startswith("DeepJudge JSD"))
+    assert "by the paper's own rule weights taken 1.00" in output and "by a threshold on references" in output
+
+
+def test_every_row_reaches_the_table(contest: list[Row]) -> None:
+    """A table has the columns of its first row."""
+    assert len({tuple(r) for r in contest}) == 1
+    kept = rivals.outcome(contest).table.to_pylist()
+    assert [r["own_rule"] for r in kept] == [r["own_rule"] for r in contest]
+    assert [r["over_references"] for r in kept] == [r["over_references"] for r in contest]
+
+
+@pytest.fixture(scope="module")
+def knowing(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """With images that the victim learnt, as far as the pools have room."""
+    at = collection(tmp_path_factory.mktemp("knowing"), innocents=2)
+    learnt(at)
+    return at
+
+
+def learnt(at: Path, count: int = 160, **arrays: Any) -> Path:
+    images = np.random.default_rng(8).integers(0, 256, (count, 1, 4, 4), dtype=np.uint8)
+    path = at / "squares" / "trained" / f"{VICTIM}.npz"
+    path.parent.mkdir(exist_ok=True)
+    np.savez(path, **({"images": images, "labels": np.arange(count) % 4} | arrays))
+    return path
+
+
+@pytest.fixture
+def little(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dataset Inference on fewer images: the pool natural has 200."""
+    for module in (dataset_inference, rivals):
+        monkeypatch.setattr(module, "NEEDED", 150)
+    monkeypatch.setattr(dataset_inference, "LESSONS", 100)
+
+
+def test_dataset_inference_is_judged_by_its_own_rule_alone(knowing: Path, little: None) -> None:
+    owner = owner_of(knowing)
+    found = list(
+        rivals._knowing(Contest(owner, load), [*owner.thieves, *(about for _, about in owner.innocents)])
+    )
+    assert [r["suspect"] for r in found] == [a.id for a in owner.thieves] + ["innocent-00", "innocent-01"]
+    assert {r["stolen"] for r in found} == {r["first"] for r in found} == {None} and {
+        r["access"] for r in found
+    } == {"label"}
+    assert all(isinstance(r["own_rule"], bool) and 1500 < r["asked"] <= 100 * 15 * 8 for r in found)
+    (finding,) = rivals.outcome(found).findings[:1]
+    assert finding.claim.startswith("Dataset Inference says who learnt") and finding.ours.startswith(
+        "by the paper's own rule"
+    )
+    assert rivals.counts(found) == (0, 0)
+
+
+def test_too_few_training_images_are_refused(knowing: Path) -> None:
+    owner = owner_of(knowing)
+    with pytest.raises(
+        DataError, match=r"own-P1.npz has 160 images and the pool natural 200; expected 450 or more"
+    ):
+        list(rivals._knowing(Contest(owner, load), []))
+
+
+def test_training_images_are_part_of_what_this_study_is_about(tmp_path: Path) -> None:
+    found = read(collection(tmp_path / "digest", innocents=1))[0]
+    ids = ["candidate-00"]
+    before = found.digest(ids)
+    assert found.digest(ids, VICTIM) == before
+    learnt(tmp_path / "digest")
+    assert found.digest(ids, VICTIM) != before == found.digest(ids) == found.digest(ids, "another")
+
+
+def test_methods_treat_candidates_alike(tmp_path: Path, contest: list[Row]) -> None:
+    swapped = rivals.rows(owner_of(collection(tmp_path / "swapped", swapped=7)), load)
+    there = {(r["suspect"], r["method"], r["access"]): r["first"] for r in swapped if not r["thief"]}
+    order = [7, *(i for i in range(TWINS + 1) if i != 7)]
+    for row in (r for r in contest if not r["thief"]):
+        found = there[row["suspect"], row["method"], row["access"]]
+        assert (order[found] if found >= 0 else -1) == row["first"], row
+
+
+def test_a_model_without_weights_is_asked_only_what_it_has_answered(tmp_path: Path) -> None:
+    at = collection(tmp_path / "answers", innocents=1)
+    change(at, "innocent-00", architecture="answers only")
+    found = {r["method"] for r in rivals.rows(owner_of(at), load) if r["suspect"] == "innocent-00"}
+    assert {"AKH", "SAC-w", "label agreement"} < found and "IPGuard" not in found
+    change(at, "candidate-02", architecture="answers only")
+    with pytest.raises(ModelError, match="candidate-02 has no weights"):
+        rivals.rows(owner_of(at), load)
+
+
+def test_loading_that_fails_is_told_on_one_line(folder: Path) -> None:
+    def fails(folder: Path, id_: str) -> nn.Module:
+        raise RuntimeError("no\nsuch")
+
+    with pytest.raises(ModelError, match=r"loading candidate-00 of .* failed: RuntimeError: no$"):
+        load_one(fails, folder, "candidate-00")
+    with pytest.raises(ModelError, match="gave a str"):
+        load_one(lambda folder, id_: "model", folder, "candidate-00")  # type: ignore[return-value]
+
+
+def test_questions_are_made_from_the_candidate(owner: Owner) -> None:
+    pools, labels = owner.collection.pools["natural"], owner.collection.labels
+    made = [
+        Crafted(
+            load(owner.collection.folder / "models", a.id),
+            pools,
+            labels,
+            owner.collection.answers(a.id)["natural"],
+        )
+        for a in owner.candidates[:2]
+    ]
+    for crafted in made:
+        assert (crafted.answers[crafted.wrong].argmax(1) != labels[crafted.wrong]).all()
+        assert (crafted.answers[crafted.surest].argmax(1) == labels[crafted.surest]).all()
+        assert all(float(x.min()) >= 0 and float(x.max()) <= 1 and len(x) for x in crafted.made().values())
+    assert not torch.equal(made[0].adversarial, made[1].adversarial)
+
+
+def asked(*names: str, models: str = "") -> argparse.Namespace:
+    return argparse.Namespace(names=list(names), models=models or None, data=None)
+
+
+def test_a_study_is_asked_for_what_it_is_tried_on() -> None:
+    with pytest.raises(ConfigError, match="say where they are, --models DIR"):
+        named_studies(asked("validity"))
+    with pytest.raises(ConfigError, match="auc is tried on a zoo"):
+        named_studies(asked("auc", models="somewhere"))
+    with pytest.raises(ConfigError, match=r"unknown study 'verdict'; known studies: .*validity"):
+        named_studies(asked("verdict", models="somewhere"))
+    zoo, on_models = named_studies(asked("all", models="somewhere"))
+    assert not zoo and [s.name for s in on_models] == ["validity", "power", "disguises", "baselines", "qurd"]
+    assert not named_studies(asked("all"))[1]
