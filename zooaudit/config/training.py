@@ -31,7 +31,7 @@ class TrainConfig:
     warmup_fraction: float = 0.15
     """Share of all steps in which the learning rate rises."""
     mirror: bool = False
-    """Mirror about half of each batch left to right; extracted models only if their attack has ``augment``."""
+    """Mirror about half of each batch left to right; extracted models only if the attack has ``augment``."""
     shift: int = 0
     """Move each image by up to this many pixels each way, with black at the edges; extracted models as for
     ``mirror``."""
