@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from large_tables import large_table
 from serving_tables import serving_table, steady_table, time_table
 from simulated_tables import simulated_table
-from thief_tables import disguises_table, own_defence_table, thieves_short, thieves_table
+from thief_tables import disguises_table, own_defence_table, qurd_table, thieves_short, thieves_table
 from twin_tables import (
     baselines_table,
     checkpoint_table,
@@ -357,6 +357,7 @@ TABLES = {
     "thieves": thieves_table,
     "thieves-short": thieves_short,
     "own-defence": own_defence_table,
+    "qurd": qurd_table,
     "large": lambda: large_table(
         load("large_data"),
         load("large_data_kit") if (HERE / "results" / "large_data_kit.json").exists() else None,

@@ -161,3 +161,29 @@ def own_defence_table() -> str:
     titles = [f"{q}, {a}" for q in (SHOWN, LOGGED) for a in ("probabilities", "label")]
     columns = ["victim's defence", "suspects", "kit", "n", *titles]
     return as_table(f"{head} share called stolen at level .05 [95 % interval].", columns, lines)
+
+
+def qurd_table() -> str:
+    """QuRD's protocol: every method's raw scores of pairs, all kinds of thieves together, best first."""
+    rows, head = load_rows("qurd")
+    if not rows:
+        return head
+    lines = []
+    for (group, method, access), part in _methods(of(rows, task="all")).items():
+        cells = [_rates(of(part, budget=budget)[0]) for budget in (100, 500)]
+        lines.append([group, method, access, part[0]["stolen"], part[0]["innocent"], *cells])
+    lines.sort(key=lambda line: (str(line[0]), -float(str(line[-1]).split(" ")[0])))
+    columns = ["data", "method", "answers", "stolen", "innocent", "100 questions", "500 questions"]
+    text = f"{head} AUC, and share of stolen models over the threshold that 1 % and 5 % of innocents pass."
+    return as_table(text, columns, lines)
+
+
+def _methods(rows: Sequence[Row]) -> dict[tuple[str, str, str], list[Row]]:
+    found: dict[tuple[str, str, str], list[Row]] = {}
+    for row in rows:
+        found.setdefault((row["group"], row["method"], row["access"]), []).append(row)
+    return found
+
+
+def _rates(row: Row) -> str:
+    return f"{row['auc']:.2f} ({row['tpr_1']:.2f}, {row['tpr_5']:.2f})"
