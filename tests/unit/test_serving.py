@@ -21,7 +21,7 @@ from zooaudit.serving.settings import Settings
 from zooaudit.storage.opening import open_store
 from zooaudit.suspects.access import Access
 from zooaudit.suspects.blackbox import TorchBlackBox
-from zooaudit.verdict.comparisons import READINGS
+from zooaudit.verdict.comparisons import MOST_READINGS
 from zooaudit.verdict.examined import Candidate, Reference
 from zooaudit.verdict.twin_test import TwinTest
 
@@ -236,7 +236,7 @@ def test_a_kit_that_is_read_in_many_ways_forgets_the_oldest_of_them() -> None:
     for access in ways:
         test.judge(answers, access=access)
         sizes.append(test.kept_bytes)
-    assert len(ways) > READINGS and sizes[0] < sizes[READINGS - 1] == max(sizes), (
+    assert len(ways) > MOST_READINGS and sizes[0] < sizes[MOST_READINGS - 1] == max(sizes), (
         "a caller who names them all takes no more memory than a few need"
     )
 
@@ -248,7 +248,7 @@ def test_one_kit_judges_for_many_threads_as_for_one() -> None:
     answers = [TorchBlackBox(m, K).ask(shared.questions()) for m in (near(0, 70), peer(2001))]
     ways = [None, Access("label"), *(Access("top", k) for k in (1, 2, 3)), Access("rounded", 1)]
     jobs = [(given, way) for _ in range(4) for way in ways for given in answers]
-    assert len(ways) > READINGS
+    assert len(ways) > MOST_READINGS
     alone = [expected.judge(given, access=way).verdict for given, way in jobs]
     switch = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)

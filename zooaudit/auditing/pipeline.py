@@ -19,14 +19,13 @@ from zooaudit.auditing import answering, steps, twin_step, zoo_plan
 from zooaudit.auditing.context import Context
 from zooaudit.auditing.results import Audit, Judgement, Suspect, Zoo
 from zooaudit.config import EncoderConfig
-from zooaudit.config import check as known
 from zooaudit.errors import NotEnoughModelsError
 from zooaudit.kits.kit import Kit
 from zooaudit.paper.uap import Uap
 from zooaudit.suspects.blackbox import Recorded
 from zooaudit.telemetry.phases import Count, Phase, Phases, uncounted, untold
 from zooaudit.verdict.examined import Candidate, Examined
-from zooaudit.verdict.registry import STATISTICS
+from zooaudit.verdict.registry import check_statistic
 from zooaudit.verdict.twin_test import TwinTest
 from zooaudit.zoo.build import Status
 from zooaudit.zoo.spec import Group, ModelSpec, Role
@@ -42,15 +41,14 @@ PHASES = (
 """After the zoo is built, in this order."""
 
 
-def check(context: Context) -> None:
-    """Raise what an audit would raise before it trains anything; keeps the user's own victim.
+def check_before_training(context: Context) -> None:
+    """Raise now what an audit would raise before it trains anything. Saves the user's own victim.
 
     Raises:
         ConfigError, DataError, ModelError: the data is too small, the victim is not as good as the recipe
             asks, or there is no such statistic.
     """
-    config = context.recipe.twin_test
-    known(config.statistic in STATISTICS, config, "statistic", f"one of {', '.join(STATISTICS)}")
+    check_statistic(context.recipe.twin_test)
     zoo_plan.plan(context.recipe, context.dataset, context.artifacts, context.own)
 
 
@@ -71,10 +69,12 @@ def run_audit(context: Context, tell: Callable[[Phase], None] = untold) -> Audit
 
     phases.begin("encoder and verdicts")
     judged = _judged(context, context.recipe.encoder, zoo, cast, fingerprinted, test, examined)
-    kit_id = _commit(context, judged, fingerprinted.uap)
-    by_paper = None
+    kit_id = _save_kit(context, judged, fingerprinted.uap)
+    with_paper_encoder = None
     if context.recipe.encoder.name != PAPER:
-        by_paper = _judged(context, context.recipe.paper_encoder, zoo, cast, fingerprinted, test, examined)
+        with_paper_encoder = _judged(
+            context, context.recipe.paper_encoder, zoo, cast, fingerprinted, test, examined
+        )
     return Audit(
         **vars(judged),
         recipe=context.recipe,
@@ -84,7 +84,7 @@ def run_audit(context: Context, tell: Callable[[Phase], None] = untold) -> Audit
         answers=fingerprinted.answers,
         kit_id=kit_id,
         itself=examined[zoo.plan.victim],
-        by_paper=by_paper,
+        by_paper=with_paper_encoder,
     )
 
 
@@ -92,7 +92,7 @@ def build_zoo(context: Context) -> Zoo:
     """Plan the zoo and have the farm build what the store does not hold."""
     plan = zoo_plan.plan(context.recipe, context.dataset, context.artifacts, context.own)
     missing = zoo_plan.missing_models(plan, context.artifacts)
-    built = _built(context, missing)
+    built = _build(context, missing)
     zoo = Zoo(plan, zoo_plan.records(plan, context.artifacts), built)
     if zoo.records[plan.victim].status is Status.FAILED:
         raise NotEnoughModelsError(
@@ -148,8 +148,8 @@ def ask_by_paper(context: Context, zoo: Zoo, cast: Cast, phases: Phases) -> Fing
 def ask_by_twin_test(
     context: Context, zoo: Zoo, cast: Cast, phases: Phases
 ) -> tuple[TwinTest, dict[str, Examined]]:
-    """The twin test: questions that models differ on, and where each suspect ranks the victim among its
-    twins. The victim itself is examined too."""
+    """The twin test: questions that models differ on, and the victim's rank among its twins for each suspect.
+    The victim itself is examined too."""
     test = twin_test(context, zoo, phases.begin("answers of twins and references"))
     count = phases.begin("answers of suspects")
     clean = answering.clean_answers(
@@ -182,11 +182,12 @@ def craft_uap(context: Context) -> Uap:
     """The victim's UAP alone: trains no more than the victim."""
     recipe, dataset, artifacts = context.recipe, context.dataset, context.artifacts
     plan = zoo_plan.plan(recipe, dataset, artifacts, context.own)
-    _built(context, [s for s in zoo_plan.missing_models(plan, artifacts) if s.id == plan.victim])
+    _build(context, [s for s in zoo_plan.missing_models(plan, artifacts) if s.id == plan.victim])
     return steps.uap(recipe, steps.Victim.load(plan.victim, artifacts, dataset), dataset, artifacts)
 
 
-def _built(context: Context, specs: list[ModelSpec]) -> int:
+def _build(context: Context, specs: list[ModelSpec]) -> int:
+    """Have the farm build these; how many it built."""
     return context.farm.build(specs, context.dataset, context.artifacts, context.watch) if specs else 0
 
 
@@ -195,18 +196,18 @@ def _judged(
     config: EncoderConfig,
     zoo: Zoo,
     cast: Cast,
-    by_paper: Fingerprinted,
+    fingerprinted: Fingerprinted,
     test: TwinTest,
     examined: dict[str, Examined],
 ) -> Judgement:
     """Every suspect's verdict by the twin test, beside that by the paper's test through one encoder."""
-    recipe, answers = replace(context.recipe, encoder=config), by_paper.answers
+    recipe, answers = replace(context.recipe, encoder=config), fingerprinted.answers
     architectures = config.architectures or recipe.zoo.encoder_architectures
     trained_on = [s for s in cast.encoder_models if s.architecture in architectures]
     encoder = steps.encoder(recipe, zoo.plan.victim, trained_on, answers, context.artifacts)
     references = [s.id for s in cast.suspects if s.role is Role.HOMOLOGOUS]
     kit = steps.kit(
-        recipe, zoo.plan.victim, by_paper.uap, by_paper.points, encoder, answers, references, test
+        recipe, zoo.plan.victim, fingerprinted.uap, fingerprinted.points, encoder, answers, references, test
     )
     return Judgement(kit, [_suspect(kit, s, answers[s.id], examined[s.id]) for s in cast.suspects])
 
@@ -216,8 +217,8 @@ def _suspect(kit: Kit, spec: ModelSpec, answers: Tensor, examined: Examined) -> 
     return Suspect(spec, similarities, kit.judge(spec.id, similarities), examined)
 
 
-def _commit(context: Context, judged: Judgement, uap: Uap) -> str:
-    """The id that the kit is kept under."""
+def _save_kit(context: Context, judged: Judgement, uap: Uap) -> str:
+    """Save the kit in the store; return its id."""
     training = context.own.training if context.own else None
     return steps.commit_kit(
         judged.kit, judged.suspects, uap, context.recipe, context.dataset, context.artifacts, training

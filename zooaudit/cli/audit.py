@@ -57,7 +57,7 @@ def audit(args: argparse.Namespace, out: TextIO) -> int:
         sources = _sources(args, dataset)
         # First: a run that is refused must not keep the name from the next try.
         context = Context(recipe, dataset, artifacts, farm, tell.watch, own, sources)
-        pipeline.check(context)
+        pipeline.check_before_training(context)
         run = begin_run(
             artifacts,
             name,

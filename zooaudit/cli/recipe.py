@@ -29,6 +29,7 @@ from zooaudit.recipes.named import RECIPES
 from zooaudit.recipes.read import base_of, is_file, recipe_of
 from zooaudit.recipes.write import HEADER, to_toml
 from zooaudit.reporting.pages import put
+from zooaudit.verdict.registry import check_statistic
 
 OF_NEW = ("victim", "factory", "train", "train_command", "train_timeout", "start", "out", "dataset")
 
@@ -90,6 +91,7 @@ def _show(args: argparse.Namespace, out: TextIO) -> int:
 
 def _check(args: argparse.Namespace, out: TextIO) -> int:
     checked = recipe_of(args.name, args.settings)
+    check_statistic(checked.twin_test)
     base, based_on = _base(args.name, checked)
     differ = differences(base, checked)
     known = args.data is not None or checked.dataset in DOMAINS

@@ -119,9 +119,14 @@ class ExtractConfig:
         """Images that the victim labels, at most."""
         if self.invents:
             return self.queries
-        if self.attack == "distill":
+        if self.asks_once:
             return self.seed_size
         return self.seed_size * (2**self.rounds if self.attack == "jbda" else 1 + self.rounds)
+
+    @property
+    def asks_once(self) -> bool:
+        """Whether it asks about its seeds, and then no more, whatever ``rounds`` says."""
+        return self.attack in ("distill",)
 
     @property
     def invents(self) -> bool:

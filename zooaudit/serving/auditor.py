@@ -43,22 +43,23 @@ from zooaudit.telemetry.metrics import SERVICE_AUDITS, record
 log = logging.getLogger(__name__)
 
 AT_ONCE = 4
-"""Audits under way; the others wait."""
+"""Audits that run at once; the others wait."""
 OF_A_KEY = AT_ONCE - 1
-"""Of one key."""
+"""Audits of one API key that run at once."""
 STARTS = 3
 """An audit that did not get on in so many starts, because the service ended each time, is
 not started again."""
 LONGEST_S = 60.0
-"""After so many seconds at most an audit is tried again whose store or disk is away: twice as long each
-time."""
+"""Longest wait before an audit is tried again when its store or disk is away. The wait doubles each time."""
 ENDING_S = 3.0
-"""For so long what is under way is waited for when the service ends: it is paid for."""
+"""At the end of the service, seconds to wait for queries that are under way, since they are charged."""
 TOO_OFTEN = (
     f"it was started {STARTS} times, and each time the service ended before another answer had come: it takes"
     " too much memory, say. It is not started again; ask for it with a smaller batch, or with a simpler"
     " request and answers, or have a look at the service's log"
 )
+ENDED = Later("", 0.0)
+"""Nothing to try again: the audit was cancelled, or the service ends."""
 
 
 class Auditor:
@@ -139,16 +140,16 @@ class Auditor:
     def get(self, id_: str) -> dict[str, Any] | None:
         """How far an audit is; None if there is none of that id."""
         found = self._records.get(id_)
-        return self._with_its_wait(found) if found else None
+        return self._with_waiting_reason(found) if found else None
 
     def all(
         self, by: str | None, state: str = "", limit: int = MOST_LISTED, after: Sequence[Any] | None = None
     ) -> list[dict[str, Any]]:
         """As :meth:`AuditRecords.by`: audits of one caller, or of all."""
-        return [self._with_its_wait(audit) for audit in self._records.by(by, state, limit, after)]
+        return [self._with_waiting_reason(audit) for audit in self._records.by(by, state, limit, after)]
 
-    def _with_its_wait(self, audit: dict[str, Any]) -> dict[str, Any]:
-        """An audit that is queued only since others of its key, or of all keys, take all places says so."""
+    def _with_waiting_reason(self, audit: dict[str, Any]) -> dict[str, Any]:
+        """Say why a queued audit waits: for other audits of its key, or for those of all keys."""
         if audit["state"] != QUEUED or "waiting" in audit["progress"]:
             return audit
         running = self._queue.under_way()
@@ -165,7 +166,7 @@ class Auditor:
         return audit | {"progress": audit["progress"] | {"waiting": text}}
 
     def kept(self, method: str, *args: Any) -> Any:
-        """What a method of the kept verdicts gives, which live where the audits do."""
+        """Call a method of the store of verdicts, which lives where the audits do."""
         return getattr(self._verdicts, method)(*args)
 
     def cancel(self, id_: str) -> dict[str, Any] | None:
@@ -208,10 +209,10 @@ class Auditor:
         audit, stopped = self._records.get(id_), self._stopped[id_]
         again: Later | None = None
         if audit and audit["state"] in OPEN and not stopped.is_set():
-            again = self._tried(id_, audit, stopped)
+            again = self._attempt(id_, audit, stopped)
         if again:
             self._records.wait(id_, again.why, again.for_)
-        if again and again.why:
+        if again and again is not ENDED:
             return again
         self._waits.pop(id_, None)
         if (ended := self._records.get(id_)) and ended["state"] not in OPEN:
@@ -219,14 +220,15 @@ class Auditor:
             record(SERVICE_AUDITS, state=ended["state"])
         return None
 
-    def _tried(self, id_: str, audit: dict[str, Any], stopped: threading.Event) -> Later | None:
-        """What came of it is written down; otherwise why and when it is tried again."""
+    def _attempt(self, id_: str, audit: dict[str, Any], stopped: threading.Event) -> Later | None:
+        """Run an audit once and write down what came of it. Returns a Later if it has to be tried again."""
         again: Later | None = None
         try:
             if self._records.begin(id_) > STARTS:
                 raise SuspectError(TOO_OFTEN)
             result = self._carried_out(id_, audit, stopped).result()
         except StoppedError:
+            # Neither cancelled nor at the service's end: its key's time is up.
             if not stopped.is_set() and not self._closing.is_set():
                 self._records.note(
                     id_,
@@ -236,7 +238,7 @@ class Auditor:
                         " kept"
                     ),
                 )
-            again = Later("", 0.0)
+            again = ENDED
         except Later as later:
             again = later
         except MissingArtifactError:

@@ -31,6 +31,8 @@ KIND = "model"
 WEIGHTS = "weights.safetensors"
 EXPORTED = "module.pt2"
 TRAINING_LOG = "training.log"
+OF_VICTIMS = (".safetensors", ".pt2", ".safetensors.index.json")
+"""Endings of files that a victim may be: they are kept as they are."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +60,14 @@ class OwnModel:
         Raises:
             ModelError: it cannot be loaded, or has no gradients.
         """
-        if self.path.suffix == ".onnx":
+        if not self.path.is_dir() and not self.path.name.endswith(OF_VICTIMS):
+            what = (
+                "an ONNX graph, which has no gradients"
+                if self.path.suffix == ".onnx"
+                else "of a kind that has none"
+            )
             raise ModelError(
-                f"{self.path} is an ONNX graph, which has no gradients to craft a UAP with; expected"
-                " .safetensors or .pt2"
+                f"{self.path} is {what} to craft a UAP with; a victim is {', '.join(OF_VICTIMS[:2])}, or a folder"
             )
         loaded = load(self.path, self.factory, self.asked)
         if -1 in self.contract.classes.columns or self.contract.classes.missing:

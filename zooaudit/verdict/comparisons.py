@@ -20,23 +20,23 @@ from zooaudit.verdict.registry import STATISTICS
 from zooaudit.verdict.statistic import SHARED, TEMPERATURES, Comparison, features, standardised, tempered
 from zooaudit.verdict.twin_data import TwinData
 
-BEHINDHAND = {NATURAL: 0.0, LOG: 0.0, FOREIGN: 1.0}
-"""Standard deviations that a family's statistic must be ahead by to count as much. On
+HANDICAP = {NATURAL: 0.0, LOG: 0.0, FOREIGN: 1.0}
+"""Standard deviations that are taken off a family's statistic before families are compared. On
 images of another task one candidate is often nearest to everybody; a thief who asked with
 such images stands out there by far more."""
 DIGITS = 9
 """Decimals that statistics are rounded to: the last bits depend on how many suspects are
 computed at once, and on whose machine."""
-READINGS = 4
-"""Ways of reading answers (access, and whether class by class) for which comparisons are kept: a caller may
-name any, each takes memory."""
+MOST_READINGS = 4
+"""Ways of reading answers (access, and whether class by class) whose comparisons stay in memory. Callers may
+name any, so their number is bounded."""
 
 
 @dataclass(frozen=True, eq=False)
 class TwinComparisons(TwinData):
     """Makes the comparisons of a test when they are first needed."""
 
-    _compared: dict[tuple[Access, bool], dict[tuple[int, str, bool], Comparison]] = field(
+    _cache: dict[tuple[Access, bool], dict[tuple[int, str, bool], Comparison]] = field(
         default_factory=dict, init=False, repr=False
     )
     _hubs: dict[tuple[Access, bool, int], Hub] = field(default_factory=dict, init=False, repr=False)
@@ -57,7 +57,7 @@ class TwinComparisons(TwinData):
     def kept_bytes(self) -> int:
         """Of memory, for what has been made ready for suspects."""
         return sum(
-            comparison.nbytes for kept in list(self._compared.values()) for comparison in list(kept.values())
+            comparison.nbytes for kept in list(self._cache.values()) for comparison in list(kept.values())
         )
 
     def hub(self, access: Access | None = None, by_columns: bool = True, horizon: int | None = None) -> Hub:
@@ -65,15 +65,15 @@ class TwinComparisons(TwinData):
         in turn as a suspect."""
         key = (access or Access(), by_columns, horizon or self.budget)
         if key not in self._hubs:
-            self._hubs.setdefault(key, hub_of(self._references(*key)))
+            self._hubs.setdefault(key, hub_of(self._reference_statistics(*key)))
         return self._hubs[key]
 
-    def _references(self, access: Access, by_columns: bool, queries: int) -> np.ndarray:
+    def _reference_statistics(self, access: Access, by_columns: bool, queries: int) -> np.ndarray:
         """Each reference as a suspect, standardised: ``[R, C]``; made once."""
         key = (access, by_columns, queries)
         if key not in self._left_out:
             found = [(family, c.left_out()) for family, c in self._comparisons(*key)]
-            self._left_out.setdefault(key, self._combined(found))
+            self._left_out.setdefault(key, self._largest_of_families(found))
         return self._left_out[key]
 
     def ordered(self, order: Sequence[int]) -> Self:
@@ -92,24 +92,24 @@ class TwinComparisons(TwinData):
         return found
 
     def at_once(self) -> Self:
-        """The same with one look, at the end; both keep one set of comparisons."""
+        """The same test with its last look only. Both share one cache of comparisons."""
         found = replace(self, looks=self.looks[-1:])
-        for kept in ("_compared", "_left_out", "_hubs"):
+        for kept in ("_cache", "_left_out", "_hubs"):
             object.__setattr__(found, kept, getattr(self, kept))
         return found
 
     def forget(self) -> None:
         """Let go of the comparisons, which take memory; how the references stand is kept."""
-        self._compared.clear()
+        self._cache.clear()
 
     def statistics(self, answers: Tensor, access: Access, queries: int) -> np.ndarray:
-        """Of the first so many answers ``[..., n, K']``, standardised: ``[..., C]``, the victim first."""
+        """Statistics for the first ``queries`` answers ``[..., n, K']``, standardised: ``[..., C]``, the victim first."""
         by_columns = answers.shape[-1] == self.num_classes
         found = []
         for family, comparison in self._comparisons(access, by_columns, queries):
             given = features(answers[..., self._rows(family, queries), :], access, by_columns)
             found.append((family, comparison.of(given)))
-        return self._combined(found)
+        return self._largest_of_families(found)
 
     def cosines(self, answers: Tensor, access: Access, queries: int, family: str = NATURAL) -> np.ndarray:
         """The statistic of one family's questions among the first so many answers ``[..., n, K]``, before it
@@ -149,8 +149,8 @@ class TwinComparisons(TwinData):
         return most / total if total else most
 
     def _comparisons(self, access: Access, by_columns: bool, queries: int) -> list[tuple[str, Comparison]]:
-        """One for each family of questions, and with a defence another one; made once."""
-        kept = self._kept(access, by_columns)
+        """One comparison for each family of questions; with a defence a second one each. Cached."""
+        kept = self._cached(access, by_columns)
         found = []
         for defended in (False, True) if self.defended is not None else (False,):
             for family in self._families(queries):
@@ -164,30 +164,32 @@ class TwinComparisons(TwinData):
     def _comparison(
         self, questions: list[int], access: Access, by_columns: bool, defended: bool
     ) -> Comparison:
-        """Candidates by all that they answer, or show behind their defence, since their owner sees it;
-        whatever a suspect may be like as its interface tells it."""
+        """Candidates are described by their full answers, or by what their defence shows, which the owner sees.
+        References are reduced to what the suspect's interface tells."""
 
-        def combined(answers: Tensor) -> np.ndarray:
+        def as_interface_tells(answers: Tensor) -> np.ndarray:
             return features(answers, access, by_columns)
 
-        answers, foreseen = self.answers, self.predicted
+        answers, predicted_answers = self.answers, self.predicted
         if defended and self.defended is not None:
-            answers, foreseen = self.defended, self.defended_predicted
+            answers, predicted_answers = self.defended, self.defended_predicted
         own, others = answers[:, questions], self.reference_answers[:, questions]
         ways = (
             [] if access.kind == "label" else [(tempered(own, t), tempered(others, t)) for t in TEMPERATURES]
         )
         if not defended and self.behind is not None and self.reference_behind is not None:
             ways += zip(self.behind[:, :, questions], self.reference_behind[:, :, questions], strict=True)
-        rows = [combined(others), *(combined(changed) for _, changed in ways)]
+        rows = [as_interface_tells(others), *(as_interface_tells(changed) for _, changed in ways)]
         shared = [
-            combined(changed).mean(0, keepdims=True)
+            as_interface_tells(changed).mean(0, keepdims=True)
             for changed, _ in ([] if access == Access() else [(own, own)]) + ways
         ]
         groups = [r.source or r.id for r in self.references] * len(rows) + [SHARED] * len(shared)
-        predicted = None if foreseen is None else features(foreseen[:, questions], Access(), by_columns)
-        made = STATISTICS[self.statistic]
-        return made(
+        predicted = None
+        if predicted_answers is not None:
+            predicted = features(predicted_answers[:, questions], Access(), by_columns)
+        kind = STATISTICS[self.statistic]
+        return kind(
             features(own, Access(), by_columns),
             np.concatenate([*rows, *shared]),
             len(others),
@@ -195,17 +197,17 @@ class TwinComparisons(TwinData):
             predicted,
         )
 
-    def _kept(self, access: Access, by_columns: bool) -> dict[tuple[int, str, bool], Comparison]:
-        """The comparisons of one reading; those of the reading that was not used for longest are forgotten.
-        Each step on the dict is one that threads cannot come between."""
-        kept = self._compared.pop((access, by_columns), {})
-        kept = self._compared.setdefault((access, by_columns), kept)
-        for oldest in list(self._compared)[:-READINGS]:
-            self._compared.pop(oldest, None)
+    def _cached(self, access: Access, by_columns: bool) -> dict[tuple[int, str, bool], Comparison]:
+        """The comparisons of one reading; the least recently used reading is dropped. Each operation on the
+        dictionary is atomic, as many threads share it."""
+        kept = self._cache.pop((access, by_columns), {})
+        kept = self._cache.setdefault((access, by_columns), kept)
+        for oldest in list(self._cache)[:-MOST_READINGS]:
+            self._cache.pop(oldest, None)
         return kept
 
-    def _combined(self, of_families: Sequence[tuple[str, np.ndarray]]) -> np.ndarray:
+    def _largest_of_families(self, of_families: Sequence[tuple[str, np.ndarray]]) -> np.ndarray:
         """Statistics ``[..., C]`` of several families of questions in one: of each candidate the largest,
         standardised before and after."""
-        found = [standardised(statistics) - BEHINDHAND[family] for family, statistics in of_families]
+        found = [standardised(statistics) - HANDICAP[family] for family, statistics in of_families]
         return standardised(np.max(found, axis=0)).round(DIGITS)

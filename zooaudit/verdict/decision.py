@@ -1,5 +1,5 @@
-"""The decision on one suspect: stolen, not shown, or cannot tell and why. The one place
-that compares a p-value with a level."""
+"""The decision on one suspect: stolen, not shown, or cannot tell and why. Of several suspects that are judged
+together, ``several.py`` compares the corrected p-values with the level again."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

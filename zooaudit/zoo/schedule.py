@@ -41,7 +41,7 @@ def _images_extracting(e: ExtractConfig) -> float:
     """Images that a substitute is trained on, each as often as it is."""
     if e.invents:
         return INVENTED[e.attack] * e.queries
-    if e.attack == "distill":
+    if e.asks_once:
         return float(e.final_epochs * e.seed_size)
     growth = [2.0**r if e.attack == "jbda" else 1.0 + r for r in range(e.rounds + 1)]
     return e.seed_size * (e.round_epochs * sum(growth[:-1]) + e.final_epochs * growth[-1])
