@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from statistics import median
 
-from twin_tables import Row, as_range, as_table, load_rows
+from twin_tables import OF_USE, Row, as_range, as_table, load_rows
 
 from zooaudit.studies import disguises, own_defence
 from zooaudit.studies.power import found
@@ -43,30 +43,44 @@ THIEVES_CELLS = (
 )
 
 
-def thieves_table() -> str:
-    """Every attack: what it costs the thief, and how often he is found; those of both
-    collections of models."""
+def _attacks() -> tuple[list[Row], list[Row], str, str]:
+    """Rows of both collections of models, judged when all is asked: of thieves who learnt, and of the others;
+    and where they come from."""
     rows, head = load_rows("power", "thieves")
+    before, head_before = load_rows("power")
+    main = of([*before, *rows], curve="", rule=ONCE) if rows else []
+    learnt = [r for r in main if r["recovery"] >= OF_USE]
+    return learnt, [r for r in main if r["recovery"] < OF_USE], head_before, head
+
+
+def _line(name: str, part: Sequence[Row], agreement: bool = True) -> list[object]:
+    thieves = list({r["thief"]: r for r in part}.values())
+    asked = [r["asked"] for r in thieves]
+    cost = f"{median(asked):,.0f} questions" if max(asked) else "the weights"
+    ranges = [
+        as_range([r[c] for r in thieves if r[c] is not None])
+        for c in ("recovery", "agreement")[: 1 + agreement]
+    ]
+    cells = [shown(*found(of(part, questions=q, access=a))) for q, a in THIEVES_CELLS]
+    return [name, len(thieves), cost, *ranges, *cells]
+
+
+def thieves_table() -> str:
+    """Every attack: what it costs the thief, and how often he is found."""
+    rows, poor, head_before, head = _attacks()
     if not rows:
         return head
-    before, head_before = load_rows("power")
-    main = of([*before, *rows], curve="", rule=ONCE)
-    lines = []
-    for family, part in sorted(by(main, "family").items(), key=lambda kv: (not kv[1][0]["taken"], kv[0])):
-        thieves = list({r["thief"]: r for r in part}.values())
-        asked = [r["asked"] for r in thieves]
-        cost = f"{median(asked):,.0f} questions" if max(asked) else "the weights"
-        recovery, agreement = (
-            as_range([r[c] for r in thieves if r[c] is not None]) for c in ("recovery", "agreement")
-        )
-        cells = [shown(*found(of(part, questions=q, access=a))) for q, a in THIEVES_CELLS]
-        lines.append([family, len(thieves), cost, recovery, agreement, *cells])
+    families = sorted(by(rows, "family").items(), key=lambda kv: (not kv[1][0]["taken"], kv[0]))
+    lines = [_line(family, part) for family, part in families]
+    lines += [
+        _line(f"in no row above: {family}", part) for family, part in sorted(by(poor, "family").items())
+    ]
     columns = ["attack", "thieves", "cost", "recovery", "agreement", *(f"{q}, {a}" for q, a in THIEVES_CELLS)]
     return as_table(f"{head_before} {head} share called stolen at level .05 [95 % interval].", columns, lines)
 
 
 GROUPS = {
-    "weights, copied or changed a little": (
+    "weights: copied, tuned, pruned, averaged, re-trained, distilled": (
         "float16",
         "INT8",
         "last layer tuned",
@@ -76,58 +90,45 @@ GROUPS = {
         "pruned",
         "pruned and fine-tuned",
         "fine-pruned",
+        "retrained",
+        "distilled from the weights",
+        "has seen the questions",
     ),
-    "weights, re-trained or distilled into another net": ("retrained", "distilled from the weights"),
-    "weights, trained on the questions of an audit": ("has seen the questions",),
-    "weights, likeness optimised away (RemovalNet)": ("removal, short", "removal, long"),
-    "weights, moved to half of the classes": ("transferred to half of the classes",),
-    "distillation with images of the task": (
+    "weights: likeness trained away (RemovalNet)": ("removal, short", "removal, long"),
+    "weights: moved to half of the classes": ("transferred to half of the classes",),
+    "distillation, ActiveThief, CloudLeak, JBDA": (
         "distilled",
         "distilled-one-decimal",
         "distilled-top-3",
-    ),
-    "distillation with the victim's own training images": (
         "distilled-own-images",
         "distilled-own-images-hard",
+        "active-deepfool",
+        "active-k-centre",
+        "active-uncertainty",
+        "cloudleak",
+        "jbda",
     ),
-    "ActiveThief": ("active-deepfool", "active-k-centre", "active-uncertainty"),
-    "CloudLeak, JBDA": ("cloudleak", "jbda"),
-    "Knockoff Nets, images of another domain": ("knockoff", "knockoff-adaptive"),
-    "Copycat, images of another domain, labels": ("copycat",),
-    "DFME, no data": ("data-free",),
-    "DisGUIDE, no data": ("data-free, disagreement",),
+    "another domain's images: Knockoff Nets": ("knockoff", "knockoff-adaptive"),
+    "another domain's images, labels: Copycat": ("copycat",),
+    "no data: DFME, DisGUIDE": ("data-free", "data-free, disagreement"),
     "a thief of the thief": ("second generation",),
     "few questions": ("weak extraction",),
 }
 """Families of the README's table; those whose victim defended itself have a table of their own."""
 
 
-def _attacks() -> tuple[list[Row], str, str]:
-    """Rows of both collections of models, judged when all is asked, and where they come from."""
-    rows, head = load_rows("power", "thieves")
-    before, head_before = load_rows("power")
-    return of([*before, *rows], curve="", rule=ONCE) if rows else [], head_before, head
-
-
-def _line(name: str, part: Sequence[Row]) -> list[object]:
-    thieves = list({r["thief"]: r for r in part}.values())
-    asked = [r["asked"] for r in thieves]
-    cost = f"{median(asked):,.0f} questions" if max(asked) else "the weights"
-    recovery = as_range([r["recovery"] for r in thieves if r["recovery"] is not None])
-    cells = [shown(*found(of(part, questions=q, access=a))) for q, a in THIEVES_CELLS]
-    return [name, len(thieves), cost, recovery, *cells]
-
-
 def thieves_short() -> str:
     """Attacks by group, for README.md."""
-    rows, _, head = _attacks()
+    rows, _, _, head = _attacks()
     if not rows:
         return head
     families = by(rows, "family")
     known = [family for group in GROUPS.values() for family in group]
     expected = {*known, *own_defence.DEFENCES}
     assert set(families) == expected, set(families) ^ expected
-    lines = [_line(name, [row for f in group for row in families[f]]) for name, group in GROUPS.items()]
+    lines = [
+        _line(name, [row for f in group for row in families[f]], False) for name, group in GROUPS.items()
+    ]
     columns = [
         "attack",
         "thieves",

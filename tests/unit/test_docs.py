@@ -160,12 +160,7 @@ def test_places_that_code_names_are_there() -> None:
     }
     assert len(named) > 20
     for path, place in named:
-        found = (
-            (ROOT / place).exists()
-            or list(ROOT.glob(f"{place}-*"))
-            or "RECIPE" in place
-            or place == "docs/thieves"
-        )  # not yet there
+        found = (ROOT / place).exists() or list(ROOT.glob(f"{place}-*")) or "RECIPE" in place
         assert found, f"{path.relative_to(ROOT)} names {place}"
 
 
@@ -219,7 +214,7 @@ def test_every_table_is_on_a_page() -> None:
     assert shown == tables - UNSHOWN | {"fields"}
 
 
-UNSHOWN = {"disguises", "thieves"}
+UNSHOWN = {"disguises"}
 """Tables whose studies have not run."""
 
 
