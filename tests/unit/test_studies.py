@@ -5,6 +5,7 @@ import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -60,7 +61,7 @@ def few() -> Iterator[None]:
         patch.setattr(thieves, "PER_SHARE", 1)
         for name, value in {"STARTS": 2, "FEW": 2, "MANY": 10}.items():
             patch.setattr(encoders, name, value)
-        for module, changed in (
+        changes: tuple[tuple[ModuleType, dict[str, object]], ...] = (
             (
                 modifications,
                 {"ITERATIONS": (1, 2), "EPOCHS": (1, 2), "PRUNED": (0.2,), "PRUNED_CHANNELS": (0.2,)},
@@ -68,9 +69,10 @@ def few() -> Iterator[None]:
             (extractions, {"PER_CELL": 1, "SEED_SHARES": (0.02, 0.05), "ROUNDS": (0, 1)}),
             (strengths, {"TIMES": (0.5, 1.0), "PER_CELL": 2}),
             (under_twins, {"VIEWS": 2, "PAIRS": 10}),
-        ):
-            for name, value in changed.items():
-                patch.setattr(module, name, value)
+        )
+        for module, changed in changes:
+            for wanted, small in changed.items():
+                patch.setattr(module, wanted, small)
         patch.setattr(strengths, "DEEPFOOL", {"batch_size": 8, "points": 20, "max_steps": 4})
         patch.setattr(
             subspaces,
