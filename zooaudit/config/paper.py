@@ -17,9 +17,10 @@ class UapConfig:
     epsilon: float = 0.17
     """Radius of the ball, in the image range [0, 1] (for L2: of the whole image)."""
     points: int = 5000
-    """Victim's training points that it is crafted on; the fooling rate is measured on held-out ones."""
+    """Number of the victim's training images that it is crafted on; the fooling rate is measured on held-out
+    ones."""
     max_steps: int = 150
-    """Steps of the gradient method, or batches that DeepFool is run on."""
+    """Steps of the gradient method, or batches of the DeepFool method."""
     batch_size: int = 128
     """Images in a step."""
     loss_cap: float = 4.0
@@ -90,7 +91,7 @@ class EncoderConfig:
     output: int = 4
     """Width of the last layer."""
     temperature: float = 0.2
-    """Of the contrastive loss."""
+    """Temperature of the contrastive loss."""
     lr: float = 5e-4
     """Learning rate of Adam."""
     batch_size: int = 512
@@ -117,7 +118,7 @@ class VerdictConfig:
     level: float = 0.05
     """A mean p-value below it is called piracy."""
     fingerprints: int = 20
-    """Of the suspect's views, how many each test draws."""
+    """How many of the suspect's views each test draws."""
     repeats: int = 30
     """Tests whose p-values are averaged."""
     min_reference_models: int = 3

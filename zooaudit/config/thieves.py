@@ -29,44 +29,44 @@ class ExtractConfig:
     activethief adds those that the substitute knows least; dfme makes all images itself, and so does
     disguide, which needs no probabilities."""
     labels: Labels = "soft"
-    """What the victim tells the thief: probabilities (soft), the most probable class (hard), the likeliest
-    classes with theirs (top-3), or so many decimals (rounded-1)."""
+    """What the thief sees of an answer: probabilities (soft), the most probable class (hard), the likeliest
+    classes with their probabilities (top-3), or probabilities rounded to so many decimals (rounded-1)."""
     seed_size: int = 6000
     """Images that the thief starts with."""
     rounds: int = 2
-    """Rounds of more; each adds as many as there are seeds, but JBDA's doubles what there is. distill, dfme
-    and disguide have none."""
+    """Further rounds of questions. Each adds as many images as there are seeds; JBDA doubles what there is.
+    distill, dfme and disguide have none."""
     round_epochs: int = 2
     """Epochs of the substitute in each round."""
     final_epochs: int = 6
-    """Epochs on everything at the end."""
+    """Epochs on all images at the end."""
     step_linf: float = 0.1
-    """How far one step moves a pixel of a synthetic point at most, in the image range [0, 1]."""
+    """Most that one step changes a pixel of a synthetic point, in the image range [0, 1]."""
     epsilon_linf: float = 0.15
-    """CloudLeak: how far a pixel of a synthetic point may be from its seed's, in the image range [0, 1]."""
+    """CloudLeak: most that a pixel of a synthetic point may differ from its seed's, in the image range
+    [0, 1]."""
     augment: bool = False
-    """Mirror and shift the attacker's images as the architecture's training does, keeping
-    the victim's answers."""
+    """Mirror and shift the thief's images as the architecture's training does; the victim's answers stay."""
     images: Literal["domain", "own", "textures"] = field(default="domain", metadata=LATER)
-    """The thief's images: of the victim's task but not what it was trained on; the victim's own training
-    images; or made-up textures, another domain."""
+    """The thief's images: of the victim's task, but none that the victim was trained on (domain); the
+    victim's own training images (own); or made-up textures, another domain (textures)."""
     choice: Literal["uncertainty", "k-centre", "deepfool"] = field(default="uncertainty", metadata=LATER)
-    """activethief's rule for what the substitute knows least."""
+    """activethief: the rule by which it finds the images that the substitute knows least."""
     pool_size: int = field(default=0, metadata=LATER)
-    """Images that activethief, and knockoff with rounds, choose among; 0: four times as
-    many as they ask about."""
+    """Images that activethief, and knockoff with rounds, choose among; 0 is four times as many as they ask
+    about."""
     queries: int = field(default=1_000_000, metadata=LATER)
-    """dfme and disguide: images that the victim is asked about."""
+    """dfme and disguide: number of images that they ask the victim about."""
     defence: Defence = field(default="none", metadata=LATER)
-    """What the victim does to its answers before ``labels`` are told of them: reverse-sigmoid blurs how sure
-    it is; mad turns what the thief learns from an answer away from what it should learn; mad-argmax does so
-    and keeps the most probable class."""
+    """What the victim does to its answers before ``labels`` reduces them. reverse-sigmoid blurs how sure it
+    is; mad turns what the thief learns from an answer away from what it should learn; mad-argmax does so
+    too and keeps the most probable class."""
     defence_budget: float = field(default=1.0, metadata=LATER)
-    """mad and mad-argmax: how far an answer may be moved, the sum of the changes of its
-    probabilities; 2 allows any answer."""
+    """mad and mad-argmax: most that an answer may be moved, the sum of the changes of its probabilities; 2
+    allows any answer."""
     architecture: str = field(default="", metadata=LATER)
-    """Of the substitute, in [[zoo.thieves]] only: one that a zoo may have, or start, which begins with the
-    public checkpoint of zoo.start; "": the zoo's architectures in turn."""
+    """Architecture of the substitute, in [[zoo.thieves]] only: one that a zoo may have, or start, which
+    begins with the public checkpoint of zoo.start. Empty takes the zoo's architectures in turn."""
 
     def __post_init__(self) -> None:
         check(self.attack in ATTACKS, self, "attack", ", ".join(ATTACKS))

@@ -31,17 +31,18 @@ class TrainConfig:
     warmup_fraction: float = 0.15
     """Share of all steps in which the learning rate rises."""
     mirror: bool = False
-    """Mirror about half of each batch left to right; of extracted models only if the attack says so."""
+    """Mirror about half of each batch left to right; extracted models only if the attack has ``augment``."""
     shift: int = 0
-    """Move each image by up to this many pixels each way, black coming in at the edges;
-    under the same condition."""
+    """Move each image by up to this many pixels each way, with black at the edges; extracted models as for
+    ``mirror``."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Of the forward pass; auto takes bfloat16 where the processor has it in hardware."""
+    """Precision of the forward pass; auto takes bfloat16 where the processor has it in hardware."""
     schedule: Literal["linear", "cosine"] = field(default="linear", metadata=LATER)
     """How the learning rate falls to zero after the warm-up."""
     crop: float = field(default=1.0, metadata=LATER)
-    """Cut a piece out of each image and stretch it over the whole, as is usual for photographs: this share of
-    the area at least, 0.08 in many papers; 1 cuts nothing. Of extracted models as ``mirror``."""
+    """Cut a piece out of each image and stretch it to full size, as is usual for photographs. The piece has
+    at least this share of the area: 0.08 in many papers; 1 cuts nothing. Extracted models as for
+    ``mirror``."""
 
     def __post_init__(self) -> None:
         check(self.epochs >= 1, self, "epochs", "at least 1")

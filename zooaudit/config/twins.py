@@ -12,23 +12,24 @@ class TwinTestConfig:
     level: float = 0.05
     """At most this share of innocent suspects is accused; below 1 / (twins + 1) nobody is."""
     control_questions: int = 100
-    """Images of the victim's task at random, asked first: whether a suspect does it. Of a
-    small pool, a fifth at most."""
+    """Random images of the victim's task, asked first, which show whether a suspect does that task. At most
+    a fifth of a small pool."""
     looks: tuple[int, ...] = (250, 500, 1000)
-    """After how many questions the statistic is looked at; the last is how many there are,
-    fewer if the pools hold fewer."""
+    """Numbers of questions after which the statistic is looked at. The last is the number of questions in
+    all, fewer if the pools hold fewer."""
     pool: int = 3000
-    """Images of a family that every candidate and reference is asked, for the questions to be chosen from."""
+    """Images of each family that every candidate and reference is asked; the questions are chosen from
+    these."""
     foreign: int = 1
-    """Questions are shared among the families at hand as so many parts: images of another
-    task (or textures) get this many."""
+    """Parts of the questions that are images of another task, or textures. Families share the questions in
+    these proportions."""
     log: int = 4
-    """Parts for images that the victim was asked, if there is a query log."""
+    """Parts that are images which the victim was asked, if there is a query log."""
     natural: int = 3
-    """Parts for images of the victim's task."""
+    """Parts that are images of the victim's task."""
     statistic: str = field(default="cosine", metadata=LATER)
-    """What candidates are ranked by: the cosine of what a suspect and a candidate have
-    apart from all others."""
+    """What candidates are ranked by. cosine: the cosine between what sets a suspect and a candidate apart
+    from all others."""
     defence: Defence = field(default="none", metadata=LATER)
     """What your service does to the victim's answers before it shows them, if it defends itself: then
     suspects are compared with these answers too."""

@@ -15,67 +15,69 @@ class ZooConfig:
     """Which models the zoo holds (paper section 5.1 and table 1)."""
 
     victim_architecture: str = "A"
-    """Of the victim (if it is not your own), its twins, and the strangers that look-alikes
-    are extracted from."""
+    """Architecture of the victim (unless it is your own), of its twins, and of the strangers' models that
+    look-alikes are extracted from."""
     twins: int = 19
-    """Models trained as the victim was, but for the seed, for it to be ranked among: m of
-    them give p-values from 1 / (m + 1)."""
+    """Models trained as the victim was, with other seeds. The victim is ranked among them: m twins give
+    p-values of 1 / (m + 1) and more."""
     references: int = 32
-    """Models of other procedures than the victim's, none made from it or a twin; half of them nets of other
-    kinds than the zoo's, three in ten extracted from strangers."""
+    """Models trained by other procedures than the victim's; none is made from it or from a twin. Half are
+    nets of other kinds than the zoo's, three in ten are extracted from strangers' models."""
     architectures: tuple[str, ...] = ("B", "C", "D", "E")
-    """Of the suspects: each with every optimiser, extracted from the victim and trained independently."""
+    """Architectures of the suspects. Each comes with every optimiser, extracted from the victim and trained
+    independently."""
     optimisers: tuple[Optimiser, ...] = OPTIMISERS
-    """Of the suspects; the first is the victim's."""
+    """Optimisers of the suspects; the first is the victim's."""
     batch_sizes: tuple[int, ...] = (64, 128, 256)
-    """Each model draws one of these, in images."""
+    """Images in a batch; each model draws one of these."""
     suspects_per_cell: int = 1
     """Extracted suspects, and as many independent ones, for each architecture and optimiser."""
     encoder_architectures: tuple[str, ...] = ("E",)
-    """Architectures that the encoder's training models take in turn; the paper has one."""
+    """Architectures of the models that the encoder learns from, taken in turn; the paper has one."""
     encoder_per_role: int = 5
-    """Models that the encoder learns from: so many extracted from the victim, and so many independent."""
+    """The encoder learns from this many models extracted from the victim and as many independent ones."""
     other_victims: int = 2
-    """Strangers' models that look-alikes are extracted from."""
+    """Number of strangers' models that look-alikes are extracted from."""
     look_alikes_per_victim: int = 4
-    """Look-alikes extracted from each of these: innocent, though made like a stolen model."""
+    """Look-alikes extracted from each of the strangers' models: innocent, though made like a stolen model."""
     taken: tuple[ModifyConfig, ...] = ()
-    """What is done to the victim's own weights, each for one more suspect that is stolen;
-    not of the user's own victim."""
+    """Changes to the victim's own weights; each adds one stolen suspect. Not used with your own victim."""
     data_fraction: float = 0.5
-    """Share of the training images that each model is trained on, drawn for each anew."""
+    """Share of the training images that each model is trained on; each model draws its own."""
     training: TrainConfig = field(default_factory=TrainConfig)
     """How each model is trained."""
     epochs: tuple[tuple[str, int], ...] = ()
     """Epochs for named architectures, where they differ from ``training.epochs``."""
     mirrored: tuple[str, ...] = ()
-    """Architectures trained with ``mirror``: it pays for those that train long, where a
-    mirrored image keeps its class."""
+    """Architectures trained with ``mirror``. It pays for those that train long, if a mirrored image keeps its
+    class."""
     widths: tuple[int, ...] = (16, 32)
     """Channels of the convolutions of A to E, in equal shares: (16, 32) over four convolutions is 16, 16, 32,
-    32. Of torchvision's nets the first is the base width, 64 as published."""
+    32. For torchvision's nets the first number is the base width, 64 as published."""
     hidden: int = 256
-    """Of A to E; torchvision's nets have no hidden layer."""
+    """Width of the hidden layer of A to E; torchvision's nets have none."""
     extraction: ExtractConfig = field(default_factory=ExtractConfig)
     """The attack that extracted models are made by."""
     thieves: tuple[ExtractConfig, ...] = field(default=(), metadata=LATER)
-    """More attacks on the victim: each for one more suspect that is stolen."""
+    """More attacks on the victim; each adds one stolen suspect."""
     second_attack: ExtractConfig | None = None
-    """If given, about every third extracted model is made by it: suspects, look-alikes, and
-    those that train the encoder."""
+    """If set, this attack makes about every third extracted model: suspects, look-alikes, and models that
+    train the encoder."""
     accuracy_floor: float = 0.80
-    """Test accuracy below which a model did not learn, and enters no statistic; references of other kinds
-    need half of it, and your own victim must reach it."""
+    """A model whose test accuracy is lower did not learn, and enters no statistic. References of other kinds
+    need half of it; your own victim must reach it."""
     recovery_floor: float = 0.90
-    """The same of extracted models: their accuracy over that of the model that they are extracted from."""
+    """The same for extracted models: their accuracy divided by that of the model that they are extracted
+    from."""
     start: Start | None = field(default=None, metadata=LATER)
-    """The public checkpoint that the victim was fine-tuned from: a quarter of the references are, too."""
+    """The public checkpoint that the victim was fine-tuned from; a quarter of the references are then
+    fine-tuned from it too."""
     checkpoints: tuple[Start, ...] = field(default=(), metadata=LATER)
-    """Public checkpoints that nets of timm and torchvision begin with, wherever the zoo has
-    them; the others begin with nothing."""
+    """Public checkpoints that nets of timm and torchvision in the zoo begin with; nets without one are
+    trained from scratch."""
     step_gib: float = field(default=8.0, metadata=LATER)
-    """GiB that one training step may take, as counted from the net's layers: a model whose batch would take
-    more gets a smaller one."""
+    """GiB of memory that one training step may take, estimated from the net's layers. A model whose batch
+    would take more gets a smaller batch."""
 
     def __post_init__(self) -> None:
         for name in ("architectures", "encoder_architectures", "optimisers", "batch_sizes", "widths"):

@@ -31,7 +31,7 @@ class Settings:
 
     Attributes:
         store: where the kits are; an absolute path, or a URL.
-        keys: SHA-256 of keys that may all but administer, 64 lower-case hex digits each.
+        keys: SHA-256 of keys that may read, score and audit, 64 lower-case hex digits each.
         keys_file: TOML with keys that each have a name, scopes, a rate and an end; None for none. With
             neither, the service is open to all.
         training_images: whether callers may fetch the queries of the paper's test, which
