@@ -43,7 +43,7 @@ check: install ## format, lint, types, layer contract, and the documentation's s
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
-	.venv/bin/mypy benchmarks/*.py
+	.venv/bin/mypy benchmarks --exclude 'benchmarks/.+/'
 	.venv/bin/lint-imports
 	$(PYTHON) -m mkdocs build --strict --quiet
 

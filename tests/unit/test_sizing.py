@@ -19,7 +19,7 @@ from tests.support.places import ROOT
 from zooaudit.config import ExtractConfig, Recipe, TwinTestConfig, ZooConfig
 from zooaudit.data.images import Dataset
 from zooaudit.errors import ConfigError
-from zooaudit.planning import sizing
+from zooaudit.planning import sizing, sizing_notes
 from zooaudit.planning.footprint import PROBE, asking, audit_requests, on_s3
 from zooaudit.planning.given import Devices
 from zooaudit.planning.measured import DOMAINS, Domain, Measured, measured
@@ -283,7 +283,8 @@ def test_zoos_of_other_recipes_are_reckoned_with_and_named(monkeypatch: pytest.M
     own = {name: known.seconds_per_1e12_work[name] for name in ("fashion-mnist", "digits")}
     rates = own | {"cifar10": {"resnet34 trained": 7.0, "resnet34 cloudleak": 9.0}}
     made_up = replace(known, zoos={"cifar10": source}, seconds_per_1e12_work=rates)
-    monkeypatch.setattr(sizing, "measured", lambda: made_up)
+    for module in (sizing, sizing_notes):
+        monkeypatch.setattr(module, "measured", lambda: made_up)
     assert made_up.rates("cifar10")["resnet34 trained"] == 7.0
     assert made_up.rates("my-images")["resnet34 trained"] == 7.0, "measured on other data"
     notes = " ".join(estimate(recipe, DOMAINS["cifar10"], Devices(2)).notes)

@@ -5,6 +5,7 @@ import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -29,6 +30,7 @@ from zooaudit.studies import (
     distributions,
     encoders,
     extractions,
+    modifications,
     runner,
     strengths,
     subspaces,
@@ -56,23 +58,21 @@ def bench(dataset: Dataset, artifacts: Artifacts, farm: Farm | None = None) -> B
 def few() -> Iterator[None]:
     """Studies with fewer models, UAPs and steps, but all of their kinds."""
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in {
-            "PER_SHARE": 1,
-            "ITERATIONS": (1, 2),
-            "EPOCHS": (1, 2),
-            "PRUNED": (0.2,),
-            "PRUNED_CHANNELS": (0.2,),
-        }.items():
-            patch.setattr(thieves, name, value)
+        patch.setattr(thieves, "PER_SHARE", 1)
         for name, value in {"STARTS": 2, "FEW": 2, "MANY": 10}.items():
             patch.setattr(encoders, name, value)
-        for module, changed in (
+        changes: tuple[tuple[ModuleType, dict[str, object]], ...] = (
+            (
+                modifications,
+                {"ITERATIONS": (1, 2), "EPOCHS": (1, 2), "PRUNED": (0.2,), "PRUNED_CHANNELS": (0.2,)},
+            ),
             (extractions, {"PER_CELL": 1, "SEED_SHARES": (0.02, 0.05), "ROUNDS": (0, 1)}),
             (strengths, {"TIMES": (0.5, 1.0), "PER_CELL": 2}),
             (under_twins, {"VIEWS": 2, "PAIRS": 10}),
-        ):
-            for name, value in changed.items():
-                patch.setattr(module, name, value)
+        )
+        for module, changed in changes:
+            for wanted, small in changed.items():
+                patch.setattr(module, wanted, small)
         patch.setattr(strengths, "DEEPFOOL", {"batch_size": 8, "points": 20, "max_steps": 4})
         patch.setattr(
             subspaces,
@@ -150,7 +150,7 @@ def test_a_study_that_lacks_models_says_which(
     with pytest.raises(NotEnoughModelsError, match=r"lacks 15 models .*1 victim.*5 piracy.* --build"):
         run_study(STUDIES["auc"], bench(digits, open_store("memory:")), {})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(thieves, "PRUNED", (0.2, 0.7))
+        patch.setattr(modifications, "PRUNED", (0.2, 0.7))
         with pytest.raises(NotEnoughModelsError, match=r"lacks 1 models .*1 piracy \(prune\)"):
             STUDIES["modifications"].run(bench(digits, open_store(place)))
 
@@ -415,7 +415,7 @@ def test_studies_that_lack_models_do_not_stop_the_others(
     few: None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(thieves, "PRUNED", (0.3,))
+    monkeypatch.setattr(modifications, "PRUNED", (0.3,))
     monkeypatch.setattr(runner, "METHOD", "another")  # so that nothing is read
     command = [
         "study",

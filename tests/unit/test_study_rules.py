@@ -66,7 +66,7 @@ def by_claim(working: Bench, rows: list[dict[str, object]]) -> dict[str, Holds]:
 
 def test_the_rules_of_figure_8(separating: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"EPOCHS": (1, 2), "PRUNED": (0.2,), "ITERATIONS": (120, 270)}.items():
-        monkeypatch.setattr(thieves, name, value)
+        monkeypatch.setattr(modifications, name, value)
     good = by_claim(separating, [*FINE, *PRUNED_WELL, *INT8, *HELD_THEN_LOST])
     assert set(good.values()) == {Holds.REPRODUCED} and len(good) == 4
     lost = changed("fine-tune", {0.0: (0.9, 0.8), 2.0: (0.3, 0.85)})
