@@ -72,9 +72,8 @@ def run_audit(context: Context, tell: Callable[[Phase], None] = untold) -> Audit
     kit_id = _save_kit(context, judged, fingerprinted.uap)
     with_paper_encoder = None
     if context.recipe.encoder.name != PAPER:
-        with_paper_encoder = _judged(
-            context, context.recipe.paper_encoder, zoo, cast, fingerprinted, test, examined
-        )
+        encoder = context.recipe.paper_encoder
+        with_paper_encoder = _judged(context, encoder, zoo, cast, fingerprinted, test, examined)
     return Audit(
         **vars(judged),
         recipe=context.recipe,

@@ -61,13 +61,10 @@ class OwnModel:
             ModelError: it cannot be loaded, or has no gradients.
         """
         if not self.path.is_dir() and not self.path.name.endswith(OF_VICTIMS):
-            what = (
-                "an ONNX graph, which has no gradients"
-                if self.path.suffix == ".onnx"
-                else "of a kind that has none"
-            )
+            what = "an ONNX graph" if self.path.suffix == ".onnx" else "of another kind"
             raise ModelError(
-                f"{self.path} is {what} to craft a UAP with; a victim is {', '.join(OF_VICTIMS[:2])}, or a folder"
+                f"{self.path} is {what}, which has no gradients to craft a UAP with; expected .safetensors or"
+                " .pt2, or a folder"
             )
         loaded = load(self.path, self.factory, self.asked)
         if -1 in self.contract.classes.columns or self.contract.classes.missing:

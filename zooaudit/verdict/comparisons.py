@@ -103,7 +103,8 @@ class TwinComparisons(TwinData):
         self._cache.clear()
 
     def statistics(self, answers: Tensor, access: Access, queries: int) -> np.ndarray:
-        """Statistics for the first ``queries`` answers ``[..., n, K']``, standardised: ``[..., C]``, the victim first."""
+        """Statistics for the first ``queries`` answers ``[..., n, K']``, standardised: ``[..., C]``, the victim
+        first."""
         by_columns = answers.shape[-1] == self.num_classes
         found = []
         for family, comparison in self._comparisons(access, by_columns, queries):
@@ -164,8 +165,8 @@ class TwinComparisons(TwinData):
     def _comparison(
         self, questions: list[int], access: Access, by_columns: bool, defended: bool
     ) -> Comparison:
-        """Candidates are described by their full answers, or by what their defence shows, which the owner sees.
-        References are reduced to what the suspect's interface tells."""
+        """Candidates are described by their full answers, or by what their defence shows, which the owner
+        sees. References are reduced to what the suspect's interface tells."""
 
         def as_interface_tells(answers: Tensor) -> np.ndarray:
             return features(answers, access, by_columns)
