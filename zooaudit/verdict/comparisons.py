@@ -103,8 +103,8 @@ class TwinComparisons(TwinData):
         self._cache.clear()
 
     def statistics(self, answers: Tensor, access: Access, queries: int) -> np.ndarray:
-        """Statistics for the first ``queries`` answers ``[..., n, K']``, standardised: ``[..., C]``, the victim
-        first."""
+        """Statistics for the first ``queries`` answers ``[..., n, K']``, standardised: ``[..., C]``, the
+        victim first."""
         by_columns = answers.shape[-1] == self.num_classes
         found = []
         for family, comparison in self._comparisons(access, by_columns, queries):
