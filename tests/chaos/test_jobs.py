@@ -219,9 +219,8 @@ def test_a_killed_job_is_taken_up_by_the_next(
     gets the room that it had reserved; without that it would wait for longer than ``TIMEOUT_S``."""
     lease = {"ZOOAUDIT_LEASE_SECONDS": "4"}
     submit(nodes, "doomed", *audit(bucket), wait=False, env=lease)
-    workers, finished = hold(
-        nodes, bucket
-    )  # or they finish all while Ray is still noticing that the driver is gone
+    # Or they finish all while Ray is still noticing that the driver is gone.
+    workers, finished = hold(nodes, bucket)
     drivers = nodes.processes("jobs/audit.py")
     submit(nodes, "heir", *audit(bucket), wait=False, env=lease)
     while "models" not in [e["event"] for e in events(nodes, "heir")]:
@@ -278,9 +277,8 @@ def test_a_run_name_that_stands_for_something_else_is_refused_with_the_differenc
 
 
 @pytest.mark.chaos
-@pytest.mark.parametrize(
-    "replaced", [True, False], ids=["replaced", "not replaced"]
-)  # Ray takes a while to count a new node in
+# Ray takes a while to count a new node in.
+@pytest.mark.parametrize("replaced", [True, False], ids=["replaced", "not replaced"])
 @pytest.mark.long
 def test_a_killed_node_costs_no_finished_model(
     replaced: bool, nodes: Nodes, serial: dict[str, str], bucket: str, tmp_path: Path

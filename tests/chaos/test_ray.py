@@ -87,9 +87,8 @@ def test_a_server_that_never_returns_ends_the_run_with_code_3(
 def test_killed_worker_costs_no_finished_model(finished: Finished, tmp_path: Path) -> None:
     store = tmp_path / "store"
     run = start(store)
-    wait_for(
-        lambda: len(processes(run, "RayTrainWorker")) > 0, run
-    )  # looked up before: it takes longer than a model
+    # Looked up before: it takes longer than a model.
+    wait_for(lambda: len(processes(run, "RayTrainWorker")) > 0, run)
     workers = processes(run, "RayTrainWorker")
     wait_for(lambda: len(finished_models(store)) >= 2, run)
     kept = {
@@ -110,14 +109,12 @@ def test_killed_driver_resumes(finished: Finished, tmp_path: Path, monkeypatch: 
     store = tmp_path / "store"
     run = start(store)
     wait_for(lambda: len(processes(run, "RayTrainWorker")) > 0, run)
-    children = [
-        p for p in processes(run) if "Agent" not in p.name()
-    ]  # Ray's two agents notice later, and do nothing alone
+    # Ray's two agents notice later, and do nothing alone.
+    children = [p for p in processes(run) if "Agent" not in p.name()]
     workers = [p for p in processes(run, "RayTrainWorker") if p in children]
     wait_for(lambda: len(finished_models(store)) >= 2, run)
-    for worker in (
-        workers
-    ):  # held still, or they finish all sixteen while Ray is still noticing that the driver is gone
+    # Held still, or they finish all sixteen while Ray is still noticing that the driver is gone.
+    for worker in workers:
         worker.suspend()
     run.kill()
     run.communicate()

@@ -151,9 +151,8 @@ def fits(ranks: Ranks, digits: Dataset, folder: Path) -> None:
 def commits(ranks: Ranks, digits: Dataset, folder: Path) -> None:
     specs = victims(digits)
     if ranks.rank:
-        digits = replace(
-            digits, test=ImageSet(digits.test.images, digits.test.labels.roll(1))
-        )  # it finds every accuracy poor
+        # It finds every accuracy poor.
+        digits = replace(digits, test=ImageSet(digits.test.images, digits.test.labels.roll(1)))
         follow(list(specs.values()), digits, ranks)  # once to the end, and once until the store fails
         follow(list(specs.values()), digits, ranks)
         (folder / "followed").touch()

@@ -283,9 +283,8 @@ def test_the_servers_other_ports_give_and_take_nothing(seaweed: Seaweed, store: 
     for port in ports:
         for method, body in (("GET", None), ("PUT", b"evil"), ("DELETE", None)):
             request = urllib.request.Request(f"http://127.0.0.1:{port}{inside}", body, method=method)
-            with contextlib.suppress(
-                urllib.error.URLError, OSError, http.client.HTTPException
-            ):  # gRPC speaks another language
+            # gRPC speaks another language.
+            with contextlib.suppress(urllib.error.URLError, OSError, http.client.HTTPException):
                 try:
                     with urllib.request.urlopen(request, timeout=5) as reply:
                         assert reply.read() != secret and method == "GET", f"port {port} takes {method}"

@@ -25,9 +25,8 @@ def test_on_s3_each_operation_is_one_request(bucket: str, monkeypatch: pytest.Mo
         sent["list" if listing else request.method.lower()] += 1
 
     monkeypatch.setattr(s3, "make_client", counting)
-    monkeypatch.setattr(
-        s3, "BulkReader", lambda *_: None
-    )  # its requests pass by boto3, where they are counted
+    # Its requests pass by boto3, where they are counted.
+    monkeypatch.setattr(s3, "BulkReader", lambda *_: None)
     monkeypatch.setenv("ZOOAUDIT_STORE_CACHE_GIB", "0")
     artifacts = open_store(bucket)
     artifact = artifacts.save("thing", "one", {"a": b"1", "b": b"2"}, {})

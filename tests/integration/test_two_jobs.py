@@ -27,9 +27,8 @@ def test_two_jobs_build_each_model_once(
 ) -> None:
     artifacts = open_store(bucket)
     gate = artifacts.leases(Job("gate", 300.0))
-    with (
-        gate.pulsing()
-    ):  # lets go of one model after another when both jobs have workers, or the first might build all of them
+    # Lets go of one model after another when both jobs have workers, or the first might build all of them.
+    with gate.pulsing():
         ids = [s.id for s in zoo_plan.plan(DIGITS, digits, artifacts, None).specs]
         assert all(gate.take(id_) for id_ in ids)
         runs = [start(bucket, "ray", tmp_path / name) for name in ("one", "two")]

@@ -94,9 +94,8 @@ def peer(seed: int, own: float = 0.6) -> Affine:
     with torch.no_grad():
         for weights, extra in zip(model.parameters(), quirk.parameters(), strict=True):
             weights.add_(own * extra)
-        model.linear.bias.sub_(
-            model.linear.weight.sum(1) / 2
-        )  # of images around 0.5, no class is the usual answer
+        # Of images around 0.5, no class is the usual answer.
+        model.linear.bias.sub_(model.linear.weight.sum(1) / 2)
     return model
 
 

@@ -96,9 +96,8 @@ def pods() -> list[Pod]:
 
 
 def _pods(of: str, spec: Object) -> list[Pod]:
-    cluster = (
-        NAME if of == "cluster" else f"{NAME}-x7k2p"
-    )  # KubeRay names those of a service or a job, another one each time
+    # KubeRay names those of a service or a job, another one each time.
+    cluster = NAME if of == "cluster" else f"{NAME}-x7k2p"
     inside = {"zooaudit.io/service": "scoring" if of in {"service", "auditing"} else "audits"}
     groups = [("head", "headgroup", spec["headGroupSpec"])]
     groups += [("worker", g["groupName"], g) for g in spec["workerGroupSpecs"]]

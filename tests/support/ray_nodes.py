@@ -35,9 +35,8 @@ class Nodes:
     """
 
     def __init__(self, environment: Mapping[str, str]) -> None:
-        self.folder = Path(
-            tempfile.mkdtemp(prefix="zr-", dir="/tmp")
-        )  # short: Unix sockets' names end at 107 characters
+        # short: Unix sockets' names end at 107 characters.
+        self.folder = Path(tempfile.mkdtemp(prefix="zr-", dir="/tmp"))
         kept = {
             k: v
             for k, v in os.environ.items()
@@ -132,9 +131,8 @@ class Nodes:
     def _start(self, arguments: list[str], environment: Mapping[str, str]) -> psutil.Process:
         agent, grpc, metrics, runtime = free_ports(4)
         self._started += 1
-        own = self.folder / str(
-            self._started
-        )  # a folder and an address of its own, as on its own machine: else nodes replace
+        # A folder and an address of its own, as on its own machine: else nodes replace.
+        own = self.folder / str(self._started)
         ip = (  # each other's working directories, and a driver may join another node than its own
             f"127.0.0.{self._started}"
         )

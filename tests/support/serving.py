@@ -70,9 +70,8 @@ class Served:
     def __init__(
         self, environment: Mapping[str, str], what: str = "", scoring: Mapping[str, Any] | None = None
     ) -> None:
-        self.folder = Path(
-            tempfile.mkdtemp(prefix="zs-", dir="/tmp")
-        )  # short: Unix sockets' names end at 107 characters
+        # short: Unix sockets' names end at 107 characters.
+        self.folder = Path(tempfile.mkdtemp(prefix="zs-", dir="/tmp"))
         (port,) = free_ports(1)
         self.address = f"http://127.0.0.1:{port}"
         config = yaml.safe_load((CLUSTER / "serve.yaml").read_text())

@@ -59,9 +59,8 @@ def test_every_line_is_answered(address: str, place: Place, stranger: Stranger, 
             known["VERDICT"] = json.loads(place.ask("/verdicts?kind=score&decision=stolen", "all").content)[
                 "verdicts"
             ][0]["id"]
-        line = line.replace(
-            "queries=500", f"queries={test.looks[1]}"
-        )  # as many as the documented kit has, and this one has not
+        # As many as the documented kit has, and this one has not.
+        line = line.replace("queries=500", f"queries={test.looks[1]}")
         done = subprocess.run(
             ["sh", "-c", line],
             cwd=tmp_path,

@@ -121,9 +121,8 @@ def test_a_copy_is_found_among_many_classes_and_innocents_are_not(test_: TwinTes
         sum(suspected(test_, many(seed)).verdict.decision is Decision.STOLEN for seed in range(2000, 2020))
         <= 3
     )
-    assert (
-        suspected(test_, many(2000), columns=150).verdict.rank is not None
-    )  # other classes: compared by geometry
+    # Other classes: compared by geometry.
+    assert suspected(test_, many(2000), columns=150).verdict.rank is not None
 
 
 def test_a_kit_of_many_classes_judges_alike_after_it_was_kept(test_: TwinTest) -> None:

@@ -136,9 +136,8 @@ def test_a_key_and_a_host_have_so_many_queries_a_day(
             and "no more than 100 queries in 24 hours, over all its callers" in second["error"]
         )
         assert 90 < own_stranger.computed <= 100 and own_stranger.url not in second["error"]
-    with auditor(
-        replace(auditor_settings, queries_a_day=70, host_queries_a_day=1000)
-    ) as made:  # it is remembered
+    # It is remembered.
+    with auditor(replace(auditor_settings, queries_a_day=70, host_queries_a_day=1000)) as made:
         result = ended(
             made, made.submit("a", asked(kit_store[1], own_stranger.url, ask_everything=True))["id"]
         )

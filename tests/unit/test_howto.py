@@ -346,9 +346,8 @@ def test_a_suspect_ends_at_its_verdict(command: Command, stolen: bool, expected:
         if put is not None:
             for place, content in stack.enter_context(put).items():
                 text = text.replace(place, content)
-        shutil.rmtree(
-            town.folder / "ledgers", ignore_errors=True
-        )  # another suspect may be given the port of one before
+        # Another suspect may be given the port of one before.
+        shutil.rmtree(town.folder / "ledgers", ignore_errors=True)
         done = town.run(text)
     assert done.code == 0, done.err
     assert done.out.startswith(expected), done.out

@@ -54,9 +54,8 @@ def alike(one: nn.Module, other: nn.Module, images: Tensor) -> float:
 def test_a_copy_answers_alike_and_an_independent_net_does_not(
     digits: Dataset, nets: list[nn.Module], asked: Tensor
 ) -> None:
-    copies = changed_copies(
-        nets[0], digits.test.images[:100], digits.test.labels[:100], seed=99
-    )  # others than those of the making
+    # Others than those of the making.
+    copies = changed_copies(nets[0], digits.test.images[:100], digits.test.labels[:100], seed=99)
     copied = [alike(nets[0], copy, asked) for copy in copies]
     independent = [alike(nets[0], other, asked) for other in nets[1 + LEAST :]]
     assert min(copied) > 0.9, copied

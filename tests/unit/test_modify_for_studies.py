@@ -125,9 +125,8 @@ def test_float16_rounds_every_weight(learnt: nn.Module, digits: Dataset) -> None
 
 
 def test_a_distilled_model_learns_from_the_weights_alone(learnt: nn.Module, digits: Dataset) -> None:
-    wrong = ImageSet(
-        digits.test.images, torch.zeros_like(digits.test.labels)
-    )  # whoever learnt from these would answer with one class
+    # Whoever learnt from these would answer with one class.
+    wrong = ImageSet(digits.test.images, torch.zeros_like(digits.test.labels))
     found = modify(learnt, ModifyConfig("distil", 60, batch_size=16), wrong, 0)
     assert accuracy(found, digits.train) > 0.7
 

@@ -187,11 +187,8 @@ def test_curves_vary_one_thing_at_a_time(thieves: list[Row]) -> None:
     few = of(thieves, curve="twins", twins=9)
     assert all(r["p"] >= 0.1 and r["level"] == 0.1 for r in few) and power.found(few)[0] > 0
     assert {r["level"] for r in of(thieves, curve="twins", twins=TWINS)} == {0.05, 0.1}
-    assert {r["budget"] for r in of(thieves, curve="questions")} == {
-        125,
-        250,
-        300,
-    }  # as many as the pools hold
+    # As many as the pools hold.
+    assert {r["budget"] for r in of(thieves, curve="questions")} == {125, 250, 300}
 
 
 def test_references_are_drawn_in_the_shares_of_an_audit(owner: Owner) -> None:

@@ -32,9 +32,8 @@ def assert_as_torch(x: Tensor) -> None:
 @pytest.mark.parametrize("shape", [(2, 3, 4, 4), (1, 16, 28, 28), (3, 5, 7, 9), (2, 1, 2, 3)])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_equals_torch(dtype: torch.dtype, shape: tuple[int, ...], layout: torch.memory_format) -> None:
-    x = torch.randn(shape, generator=torch.Generator().manual_seed(1)).to(
-        dtype
-    )  # bfloat16 has ties: the first takes the gradient
+    # bfloat16 has ties: the first takes the gradient.
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(1)).to(dtype)
     assert_as_torch(x.to(memory_format=layout))
 
 

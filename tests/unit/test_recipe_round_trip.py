@@ -77,6 +77,7 @@ MODIFICATIONS = st.one_of(
     st.builds(ModifyConfig, st.just("prune"), SHARE, lr=SHARE, batch_size=SMALL),
     st.builds(ModifyConfig, st.just("fine-tune"), POSITIVE),
 )
+# Those that there may be depend on other fields; see test_published_nets.py.
 VALUES: dict[str, st.SearchStrategy[Any]] = {
     "name": (
         st.text(st.characters(codec="utf-8"), min_size=1, max_size=20).filter(
@@ -116,9 +117,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "zoo.accuracy_floor": SHARE,
     "zoo.recovery_floor": SHARE,
     "zoo.step_gib": st.floats(0.1, 1e6),
-    "zoo.checkpoints": st.just(
-        ()
-    ),  # those that there may be depend on other fields; see test_published_nets.py
+    "zoo.checkpoints": st.just(()),
     "zoo.training.epochs": POSITIVE,
     "zoo.training.lr_sgd": SHARE,
     "zoo.training.lr_adam": st.floats(1e-30, 1e-5),

@@ -63,14 +63,8 @@ def test_nobody_is_known_nothing_of(peer_specs: list[ModelSpec]) -> None:
 
 
 def test_wrong_calls_come_first_and_then_by_rank(peer_specs: list[ModelSpec]) -> None:
-    models = [
-        near(0, 1),
-        near(0, 2),
-        peer(2000),
-        near(0, 3),
-        peer(2001),
-        peer(2002),
-    ]  # the first innocent is a thief's
+    # The first innocent is a thief's.
+    models = [near(0, 1), near(0, 2), peer(2000), near(0, 3), peer(2001), peer(2002)]
     rows = decisions.call_rows(audited(peer_specs, make_twin_test(), models))
     assert [r.outcome for r in rows[:2]] == [Outcome.ACCUSED, Outcome.MISSED]
     assert rows[0].suspect.spec is peer_specs[3] and rows[1].suspect.spec is peer_specs[2]

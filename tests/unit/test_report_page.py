@@ -218,10 +218,8 @@ def test_wrong_verdicts_come_first_and_are_marked(audit: Audit) -> None:
     )
     rows = findings.verdict_rows(mixed)
     assert [r.outcome.wrong for r in rows] == [True] * (len(rows) - 1) + [False]
-    worst = [
-        Role.LOOK_ALIKE,
-        Role.HOMOLOGOUS,
-    ]  # one look-alike is spared; the worst mistakes come before the missed ones
+    # One look-alike is spared; the worst mistakes come before the missed ones.
+    worst = [Role.LOOK_ALIKE, Role.HOMOLOGOUS]
     assert [r.suspect.spec.role for r in rows[:2]] == worst
     shown = Page(render(mixed, "r", FACTS)).all("tr")
     assert sum(a.get("class") == "wrong" and "data-role" in a for a in shown) == len(rows) - 1

@@ -210,10 +210,8 @@ def test_digest_changes_with_every_field() -> None:
             value = getattr(config, field.name)
             if isinstance(value, tuple) or value is None:
                 continue
-            if field.name in (
-                "pool_size",
-                "defence_budget",
-            ):  # of attacks that choose alone, of defences that have one
+            # Of attacks that choose alone, of defences that have one.
+            if field.name in ("pool_size", "defence_budget"):
                 continue
             others = variants(value) if dataclasses.is_dataclass(value) else other_values(value)
             found += [dataclasses.replace(config, **{field.name: other}) for other in others]

@@ -73,9 +73,8 @@ def test_the_rules_of_figure_8(separating: Bench, monkeypatch: pytest.MonkeyPatc
     assert by_claim(separating, [*lost, *PRUNED_WELL, *INT8, *HELD_THEN_LOST]) == good | {
         "Similarity stays high after fine-tuning on test-set points": Holds.NOT_REPRODUCED
     }
-    as_innocents = changed(
-        "fine-tune", {0.0: (0.9, 0.8), 2.0: (0.8, 0.85)}, innocent=0.8
-    )  # .8 is high only where innocents are low
+    # .8 is high only where innocents are low.
+    as_innocents = changed("fine-tune", {0.0: (0.9, 0.8), 2.0: (0.8, 0.85)}, innocent=0.8)
     assert next(iter(by_claim(separating, as_innocents).values())) is Holds.NOT_REPRODUCED
     early = changed("adversarial", {0.0: (0.9, 0.8), 120.0: (0.2, 0.79), 270.0: (0.1, 0.6)})
     assert (

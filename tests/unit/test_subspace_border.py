@@ -80,9 +80,8 @@ def test_ipguard_meets_its_own_condition_or_says_nothing() -> None:
     assert points.min() >= 0 and points.max() <= 1
     assert torch.equal(points, method.points(model, images, seed=3))
     two = model(points).topk(2, dim=1)
-    own_second = (
-        two.indices[:, 1] == label
-    )  # the target's logit has just passed its own, and no other is above
+    # The target's logit has just passed its own, and no other is above.
+    own_second = two.indices[:, 1] == label
     arrived = own_second & (two.values[:, 0] - two.values[:, 1] >= 0.01 - 1e-5)
     assert arrived.float().mean() > 0.5, "in an affine model in a box, many targets can be reached"
     assert (two.values[arrived, 0] - two.values[arrived, 1]).max() < 0.5, (

@@ -107,9 +107,8 @@ def test_mean_p_is_a_probability_that_falls_as_the_suspect_rises(
 def test_mean_p_is_the_mean_of_the_repeats() -> None:
     generator = np.random.default_rng(5)
     suspect, references = generator.random(8), generator.random((1, 8))
-    config = VerdictConfig(
-        fingerprints=8, repeats=4
-    )  # all views are drawn each time, so every repeat is the same test
+    # All views are drawn each time, so every repeat is the same test.
+    config = VerdictConfig(fingerprints=8, repeats=4)
     assert mean_p_value(suspect, references, config, 0) == pytest.approx(
         welch.p_greater(suspect.tolist(), references[0].tolist())
     )

@@ -71,9 +71,8 @@ class Pair(NamedTuple):
     features: Tensor
 
 
-torch.utils._pytree._register_namedtuple(
-    Pair, serialized_type_name="tests.unit.test_weight_files.Pair"
-)  # as its author must
+# As its author must.
+torch.utils._pytree._register_namedtuple(Pair, serialized_type_name="tests.unit.test_weight_files.Pair")
 
 
 class Odd(nn.Module):
