@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from zooaudit.planning.footprint import OPEN, PROBE, Requests, loaded, saved
-from zooaudit.storage import s3
+from zooaudit.storage import s3, s3_requests
 from zooaudit.storage.opening import open_store
 from zooaudit.storage.s3_client import make_client
 
@@ -24,7 +24,7 @@ def test_on_s3_each_operation_is_one_request(bucket: str, monkeypatch: pytest.Mo
         listing = request.method == "GET" and "list-type=2" in request.url
         sent["list" if listing else request.method.lower()] += 1
 
-    monkeypatch.setattr(s3, "make_client", counting)
+    monkeypatch.setattr(s3_requests, "make_client", counting)
     # Its requests pass by boto3, where they are counted.
     monkeypatch.setattr(s3, "BulkReader", lambda *_: None)
     monkeypatch.setenv("ZOOAUDIT_STORE_CACHE_GIB", "0")

@@ -21,13 +21,13 @@ from zooaudit.baselines.rules import FEWEST, normal_bound
 from zooaudit.cli.study import named_studies
 from zooaudit.errors import ConfigError, DataError, ModelError
 from zooaudit.storage.opening import open_store
-from zooaudit.studies import power, rivals, validity
+from zooaudit.studies import own_defence, power, rivals, validity
 from zooaudit.studies.collected import read
 from zooaudit.studies.contest import Contest, load_one
 from zooaudit.studies.owners import Owner, owners
 from zooaudit.studies.registry import ON_MODELS
 from zooaudit.studies.runner import Result, run_on_models
-from zooaudit.studies.trials import ASKINGS, Trial, decided, draws, last
+from zooaudit.studies.trials import ASKINGS, Defending, Trial, decided, draws, last
 from zooaudit.studies.validity import leaning_of, of, total, worst_of
 from zooaudit.suspects.access import Access
 from zooaudit.suspects.blackbox import Recorded
@@ -237,6 +237,20 @@ def test_power_is_drawn_and_told(folder: Path, tmp_path: Path) -> None:
     assert any("4 of 4" in f.ours or "3 of 3" in f.ours for f in result.findings)
 
 
+def test_thieves_of_a_defended_victim_are_judged_by_kits_that_know_of_it_and_by_others(
+    owner: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(own_defence, "DEFENCES", {"distilled": Defending("mad", 1.0)})
+    rows = own_defence.rows(owner)
+    assert {(r["kit"], r["who"]) for r in rows} == {
+        (kit, who)
+        for kit in (own_defence.NAMED, own_defence.UNNAMED)
+        for who in (own_defence.LEARNT, own_defence.TAKEN, own_defence.INNOCENT)
+    }
+    assert {r["defence"] for r in rows} == {"mad"} and {r["rank"] for r in rows} > {1}
+    assert any("named 1.00" in f.ours for f in own_defence.outcome(rows).findings)
+
+
 @pytest.fixture(scope="module")
 def contest(owner: Owner) -> list[Row]:
     return rivals.rows(owner, load)
@@ -441,5 +455,6 @@ def test_a_study_is_asked_for_what_it_is_tried_on() -> None:
     with pytest.raises(ConfigError, match=r"unknown study 'verdict'; known studies: .*validity"):
         named_studies(asked("verdict", models="somewhere"))
     zoo, on_models = named_studies(asked("all", models="somewhere"))
-    assert not zoo and [s.name for s in on_models] == ["validity", "power", "disguises", "baselines", "qurd"]
+    named = ["validity", "power", "own-defence", "disguises", "baselines", "qurd"]
+    assert not zoo and [s.name for s in on_models] == named
     assert not named_studies(asked("all"))[1]

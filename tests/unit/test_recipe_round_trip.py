@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.recipe_files import ids, written
-from zooaudit.config import ModifyConfig, Recipe, Start
+from zooaudit.config import DEFENCES, ModifyConfig, Recipe, Start
 from zooaudit.recipes.differences import differences
 from zooaudit.recipes.fields import walk
 from zooaudit.recipes.named import DIGITS, RECIPES
@@ -157,6 +157,8 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "twin_test.log": SMALL,
     "twin_test.natural": SMALL,
     "twin_test.statistic": st.just("cosine"),
+    "twin_test.defence": st.sampled_from(DEFENCES),
+    "twin_test.defence_budget": st.just(1.0),
 }
 
 
