@@ -89,6 +89,7 @@ def test_candidates_are_those_that_were_ranked_in_order() -> None:
     )
     assert found.decided_by == (
         "zooaudit.verdict.statistic:Comparison.of",
+        "zooaudit.verdict.ranking:ranked",
         "zooaudit.verdict.decision:decide",
     )
 

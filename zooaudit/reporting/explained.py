@@ -13,6 +13,7 @@ from zooaudit.verdict import wording
 from zooaudit.verdict.decision import NOT_NORMAL, Decision, TwinVerdict, cannot_tell, decide
 from zooaudit.verdict.examined import NO_CLASS
 from zooaudit.verdict.grouping import grouped, named_groups
+from zooaudit.verdict.ranking import ranked
 from zooaudit.verdict.registry import STATISTICS
 from zooaudit.verdict.several import corrected
 from zooaudit.verdict.twin_test import TwinTest
@@ -111,20 +112,20 @@ def explained(
         together: suspects that were judged at once, so that p-values were corrected.
     """
     by_columns = answers.shape[1] == test.num_classes
-    ranked = verdict.rank is not None
-    looks = _looks(test, answers, access, verdict.budget) if ranked else ()
-    shares = test.weights(answers, access, len(answers)) if ranked and by_columns else np.empty(0)
+    was_ranked = verdict.rank is not None
+    looks = _looks(test, answers, access, verdict.budget) if was_ranked else ()
+    shares = test.weights(answers, access, len(answers)) if was_ranked and by_columns else np.empty(0)
     shown = tuple(
         _question(test, answers, classes, int(i), shares[i])
         for i in np.argsort(-np.abs(shares), kind="stable")[:questions]
     )
     return Explanation(
         verdict,
-        _placed(test, verdict) if ranked else (),
+        _placed(test, verdict) if was_ranked else (),
         looks,
         float(shares.sum()) > 0,
         shown,
-        _decided_by(test, ranked, together),
+        _decided_by(test, was_ranked, together),
         tuple(_abstained(test, answers, verdict, by_columns)),
     )
 
@@ -171,8 +172,8 @@ def _said(answer: Tensor, classes: Sequence[str]) -> tuple[Said, ...]:
     return tuple(Said(classes[int(r)], float(p)) for p, r in zip(probabilities, rows, strict=True) if p > 0)
 
 
-def _decided_by(test: TwinTest, ranked: bool, together: int) -> tuple[str, ...]:
-    used = [STATISTICS[test.statistic].of, decide] if ranked else [cannot_tell]
+def _decided_by(test: TwinTest, was_ranked: bool, together: int) -> tuple[str, ...]:
+    used = [STATISTICS[test.statistic].of, ranked, decide] if was_ranked else [cannot_tell]
     return tuple(f"{f.__module__}:{f.__qualname__}" for f in [*used, *([corrected] if together > 1 else [])])
 
 
