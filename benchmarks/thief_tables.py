@@ -187,3 +187,31 @@ def _methods(rows: Sequence[Row]) -> dict[tuple[str, str, str], list[Row]]:
 
 def _rates(row: Row) -> str:
     return f"{row['auc']:.2f} ({row['tpr_1']:.2f}, {row['tpr_5']:.2f})"
+
+
+OURS = ("twin test, 500", "twin test, 2,000")
+
+
+def rivals_table() -> str:
+    """Attack by attack: what the twin test finds, and the best of the other methods under the same test."""
+    rows, head = load_rows("baselines", "thieves")
+    thieves = [r for r in rows if r["thief"] and r["stolen"] is not None]
+    if not thieves:
+        return head
+    lines = []
+    for family, part in sorted(by(thieves, "family").items()):
+        methods = by(part, lambda r: (r["method"], r["access"]))
+        ours = [shown(*_stolen(methods[method, a])) for method in OURS for a in ("probabilities", "label")]
+        others = {
+            name: _stolen(mine) for name, mine in methods.items() if not name[0].startswith("twin test")
+        }
+        best = max(others, key=lambda name: others[name][0])
+        count = len({(r["owner"], r["suspect"]) for r in part})
+        lines.append([family, count, *ours, f"{best[0]}: {shown(*others[best])}"])
+    columns = ["attack", "thieves", *(f"{m}, {a}" for m in OURS for a in ("probabilities", "label"))]
+    columns.append("best other method, chosen after the fact")
+    return as_table(f"{head} share called stolen at level .05 [95 % interval], by rank.", columns, lines)
+
+
+def _stolen(part: Sequence[Row]) -> tuple[int, int]:
+    return sum(bool(r["stolen"]) for r in part), len(part)

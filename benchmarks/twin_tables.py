@@ -235,9 +235,9 @@ def curves_table() -> str:
     )
 
 
-def baselines_table() -> str:
+def baselines_table(folder: str = "verdict") -> str:
     """Other methods under the same test."""
-    rows, head = load_rows("baselines")
+    rows, head = load_rows("baselines", folder)
     if not rows:
         return head
     lines = []
