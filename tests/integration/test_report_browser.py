@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, Page
 
 from tests.support.cases import Capture, kit_of, suspect
 from tests.support.console import browser as browser  # fixture
+from tests.support.console import violations
 from tests.support.reports import FACTS, with_failure, with_twin_test
 from zooaudit.auditing.results import Audit
 from zooaudit.cli.main import main
@@ -48,6 +49,7 @@ def check(browser: Browser, html: str) -> None:
     for width in (1280, 360):
         page = seen(browser, html, width)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert violations(page) == []
         check_hints(page, "Width")
         check_hints(page, "Height")
         page.close()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from fastapi.testclient import TestClient
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.support.bodies import as_parquet, table
 from tests.support.kits import K, make_kit
@@ -29,6 +29,9 @@ from zooaudit.serving.service import InProcess
 from zooaudit.serving.settings import Settings
 from zooaudit.storage.opening import open_store
 from zooaudit.suspects.blackbox import TorchBlackBox
+
+# A page says what the service does, which on a busy machine is not done in the usual five seconds.
+expect.set_options(timeout=20_000)
 
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 SCOPED = {"all": SCOPES, "scorer": ("read", "score"), "reader": ("read",)}
