@@ -47,7 +47,8 @@ def test_people_are_told_the_same(scored: dict[str, Any], case_store: Path, caps
     assert len(re.findall(r"^  [* ] \S+ +-?\d+\.\d\d ", text, re.MULTILINE)) == len(scored["statistics"])
     assert len(re.findall(r"^  \* ", text, re.MULTILINE)) == 1
     assert len(re.findall(r"^  question \d+ \(", text, re.MULTILINE)) == 10
-    assert "decided by zooaudit.verdict.statistic:Comparison.of, zooaudit.verdict.decision:decide" in text
+    by = "statistic:Comparison.of", "ranking:ranked", "decision:decide"
+    assert f"decided by {', '.join(f'zooaudit.verdict.{name}' for name in by)}" in text
 
 
 def test_a_verdict_at_a_lax_level_is_marked_as_weak_wherever_it_is_told(
