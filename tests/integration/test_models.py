@@ -1,5 +1,6 @@
 """Models and runs as artifacts: the zoo's, the user's own, and what was asked under a name."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -98,6 +99,15 @@ def test_an_exported_model_too(
     save_own(artifacts, own, RECORD)
     x = torch.rand(5, 1, 8, 8)
     torch.testing.assert_close(load_module(artifacts, own.id)(x), learnt(x), atol=1e-5, rtol=1e-5)
+
+
+def test_a_victim_is_of_a_kind_that_is_kept_as_it_is(own: OwnModel, tmp_path: Path) -> None:
+    """A reader for suspects does not make its files victims: they would be stored as what they are not."""
+    other = Path(shutil.copy(own.path, tmp_path / "mine.npz"))
+    with pytest.raises(
+        ModelError, match=r"mine\.npz is of another kind, .*; expected \.safetensors or \.pt2"
+    ):
+        replace(own, path=other).load()
 
 
 def test_own_id_follows_content_and_factory(own: OwnModel, tmp_path: Path) -> None:

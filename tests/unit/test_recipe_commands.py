@@ -77,6 +77,10 @@ COMMANDS = {
         ["recipe", "check", "digits", "--victim", "x.pt2"],
         "--victim says nothing to recipe check",
     ),
+    "check with a statistic that there is not": (
+        ["recipe", "check", "digits", "--set", "twin_test.statistic=nonsense"],
+        "expected one of cosine",
+    ),
     "check of too small data": (
         ["recipe", "check", "digits", "--set", "zoo.extraction.seed_size=9000"],
         "lower seed_size or data_fraction",

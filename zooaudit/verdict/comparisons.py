@@ -126,7 +126,8 @@ class TwinComparisons(TwinData):
                 f" {', '.join(at) or 'more questions'}"
             )
         by_columns = answers.shape[-1] == self.num_classes
-        comparison = dict(reversed(self._comparisons(access, by_columns, queries)))[family]
+        # The candidates' own answers come first, those behind their defence after them.
+        comparison = self._comparisons(access, by_columns, queries)[at.index(family)][1]
         return comparison.of(features(answers[..., self._rows(family, queries), :], access, by_columns))
 
     def weights(self, answers: Tensor, access: Access, queries: int) -> np.ndarray:
