@@ -179,7 +179,10 @@ def enter(rank: int, count: int, folder: str, jobs: list[Callable[[Ranks, Datase
     )
     for job in jobs:
         job(Ranks(rank, count), load_digits(), Path(folder))
+    dist.barrier()
     dist.destroy_process_group()
+    # At the interpreter's end one of PyTorch's threads may still ask for the GIL, which aborts the process.
+    os._exit(0)
 
 
 @pytest.fixture(scope="module")
