@@ -6,6 +6,7 @@ pair takes seconds.
 """
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
