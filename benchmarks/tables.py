@@ -22,7 +22,14 @@ sys.path.insert(0, str(Path(__file__).parent))
 from large_tables import large_table
 from serving_tables import serving_table, steady_table, time_table
 from simulated_tables import simulated_table
-from thief_tables import disguises_table, own_defence_table, qurd_table, thieves_short, thieves_table
+from thief_tables import (
+    disguises_table,
+    own_defence_table,
+    qurd_table,
+    rivals_table,
+    thieves_short,
+    thieves_table,
+)
 from twin_tables import (
     baselines_table,
     checkpoint_table,
@@ -352,6 +359,8 @@ TABLES = {
     "power-short": power_short,
     "power-curves": curves_table,
     "baselines": baselines_table,
+    "baselines-thieves": lambda: baselines_table("thieves"),
+    "rivals": rivals_table,
     "checkpoint": checkpoint_table,
     "disguises": disguises_table,
     "thieves": thieves_table,
