@@ -2,6 +2,7 @@
 frames somebody is caught."""
 
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ from tests.support.evidence_models import packed, thief
 from zooaudit.cli.main import main
 from zooaudit.evidence.records import commitment
 from zooaudit.evidence.stated import stated_twins
-from zooaudit.kits.kit import Kit
+from zooaudit.kits.kit import Kit, load_kit
+from zooaudit.storage.opening import open_store
 from zooaudit.suspects.blackbox import Recorded
 from zooaudit.verdict.decision import Decision
 from zooaudit.verdict.examined import Candidate, Reference
@@ -251,3 +253,31 @@ def test_stated_twins_are_rejected_where_they_differ_and_seldom_else(case_kit: K
     assert found.passed is False and "differ most in accuracy" in found.text
     few = replace(stated, answers=stated.answers[:3], candidates=stated.candidates[:3])
     assert stated_twins(few, *fresh).passed is None
+
+
+@pytest.fixture(scope="module")
+def defended_store(case_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The case's own zoo, with a kit that names a defence and no other."""
+    store = Path(shutil.copytree(case_store, tmp_path_factory.mktemp("defended") / "store"))
+    shutil.rmtree(store / "manifests" / "kit")
+    audit = ["audit", "--recipe", "digits", "--farm", "serial", "--store", str(store)]
+    named = ["--out", str(store.parent / "report"), "--set", "twin_test.defence=reverse-sigmoid"]
+    assert main([*audit, *named]) == 0
+    return store
+
+
+def test_a_kit_of_a_victim_that_defends_itself_is_checked_as_any_other(
+    defended_store: Path, checker: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    kit = load_kit(open_store(str(defended_store)), kit_of(defended_store).id)
+    test = kit.twin_test
+    assert test.defended is not None and not test.defended.equal(test.answers)
+    answers = thief(defended_store, kit)
+    pack = packed(defended_store, tmp_path, kit, "defended", answers)
+    code, checks, output = with_models(capsys, pack, checker)
+    assert code == 0 and False not in checks.values(), output
+
+    made_up = replace(kit, twin_test=replace(test, defended=test.answers.clone()))
+    pack = packed(defended_store, tmp_path, made_up, "made up", answers)
+    code, checks, output = with_models(capsys, pack, checker)
+    assert code == 6 and checks["victim"] is False, output
