@@ -5,6 +5,8 @@ PYTHON := .venv/bin/python
 STORE ?= store
 RECIPE ?= fmnist-quick
 ALONE := processes or ray or serve or browser or fuzz or soak or chaos or gpu or network
+# The audit that many tests read, which the two runs of pytest share.
+FINISHED := .pytest_cache/finished
 
 # Its banner speaks of an MkDocs 2 that nothing here uses.
 export NO_MKDOCS_2_WARNING := 1
@@ -29,12 +31,14 @@ paper: install ## every study of the paper on fmnist-paper: takes hours, goes on
 	$(PYTHON) benchmarks/reproduction.py
 
 test: install ## all tests that this machine can run, first those that two processes can share; says what it left out and why
-	$(PYTHON) -m pytest -n 2 --dist loadfile -m "not ($(ALONE))"
-	$(PYTHON) -m pytest -m "$(ALONE)"
+	rm -rf $(FINISHED)
+	$(PYTHON) -m pytest --finished $(FINISHED) -n 2 --dist loadfile -m "not ($(ALONE))"
+	$(PYTHON) -m pytest --finished $(FINISHED) -m "$(ALONE)"
 
 quick: install ## the same without the long ones: what CI runs
-	$(PYTHON) -m pytest --quick -n 2 --dist loadfile -m "not ($(ALONE))"
-	$(PYTHON) -m pytest --quick -m "$(ALONE)"
+	rm -rf $(FINISHED)
+	$(PYTHON) -m pytest --quick --finished $(FINISHED) -n 2 --dist loadfile -m "not ($(ALONE))"
+	$(PYTHON) -m pytest --quick --finished $(FINISHED) -m "$(ALONE)"
 
 unit: install ## the tests that need no server, no Ray and no processes of their own
 	$(PYTHON) -m pytest --quick -n 2 --dist loadfile -m "not (s3 or $(ALONE))"

@@ -1,10 +1,13 @@
-"""Write docs/reproduction.md from the committed outcomes of studies, docs/reproduction/RECIPE/*.json.
+"""Write docs/reproduction.md, and a page for each recipe beside its outcomes, from the committed outcomes of
+studies, docs/reproduction/RECIPE/*.json.
 
-python benchmarks/reproduction.py (--check: only say, by the exit code, whether it is up to date)
+python benchmarks/reproduction.py (--check: only say, by the exit code, whether all are up to date)
 """
 
 import json
+import re
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,88 +17,124 @@ from zooaudit.studies.registry import STUDIES
 
 ROOT = Path(__file__).parent.parent
 PAGE, RESULTS = ROOT / "docs" / "reproduction.md", ROOT / "docs" / "reproduction"
+WHY = tomllib.loads((RESULTS / "why.toml").read_text())
+"""Of each study, in a sentence or two, why its claims hold or do not."""
+OF_ENCODER = re.compile(r" \(encoder ([\w-]+)\)")
 HEAD = """# The paper's claims, tried
 
-Made by `python benchmarks/reproduction.py` from the outcomes of [studies](reproduction) that are committed
-beside this page: for each its findings (`.json`, with command, commit and hardware), its numbers
-(`.parquet`) and pictures. `make paper` runs them again. What the paper says is in its tables and figures as
-named; a claim is
+Each study tries what the paper says in one table, figure or section. A claim is
 
-- **reproduced** or **not reproduced** as it stands, or by the rule beside it where it leaves one open;
+- **reproduced** or **not reproduced** as it stands, or by a rule where the paper leaves one open. The rules
+  were committed before the numbers were seen ([how the paper was
+  read](decisions/0021-the-papers-claims-read-again.md)); what was changed after that is
+  [listed](log.md#the-papers-claims);
 - **not decidable at this scale** if too few models were there, or if it is about how an encoder's
   separation changes and that encoder does not separate to begin with (median AUC under .9).
 
-**These outcomes are older than the studies.** The paper was read again line by line, and the studies of the
-encoder, figures 2, 8, 9 and 13, views and p were changed ([how, with the rules, before any
-number](decisions/0021-the-papers-claims-read-again.md)); they have not run yet on a fresh zoo, and
-`encoders`, `extractions`, `strengths` and `under-twins` on none at all.
+Three encoders are tried. `paper` is the public record's: the loss acts on 4 outputs, similarity is measured
+on the 20 numbers before them. `paper-b` has both on the 20, which is the other reading of the text.
+`hellinger` is ours ([why](decisions/0006-hellinger-encoder.md)).
 
-Some rules were changed after a first pass, when its numbers had been seen: [which, and which verdicts
-fell](log.md).
-
-A number that the paper does not give, but an audit must know, is in the table without a verdict.
-
-Encoder `paper` is the paper's own, `hellinger` is ours ([why](decisions/0006-hellinger-encoder.md)); which
-architectures each was trained on is said with each zoo.
+The table counts claims: *reproduced / tried*, then those that could not be decided. Each recipe's page has
+every claim with the paper's figure, ours, n, spread, the rule and the pictures; beside it lie the numbers
+(`.parquet`) and the findings with command, commit and hardware (`.json`).
 """
 
 
 def main() -> int:
-    text = page()
+    written = dict(pages())
     if "--check" in sys.argv:
-        return int(not PAGE.exists() or PAGE.read_text() != text)
-    PAGE.write_text(text)
+        stale = [p for p, text in written.items() if not p.exists() or p.read_text() != text]
+        return int(bool(stale))
+    for path, text in written.items():
+        path.write_text(text)
     return 0
 
 
-def page() -> str:
-    """The whole page."""
-    parts = [HEAD]
-    for folder in sorted(p for p in RESULTS.iterdir() if p.is_dir()) if RESULTS.exists() else []:
+def pages() -> Iterator[tuple[Path, str]]:
+    """Each page's path and text."""
+    tried = {}
+    for folder in sorted(p for p in RESULTS.iterdir() if p.is_dir()):
         outcomes = [
             json.loads((folder / f"{name}.json").read_text())
             for name in STUDIES
             if (folder / f"{name}.json").exists()
         ]
         if outcomes:
-            parts.append("\n".join(section(folder.name, outcomes)))
-    return "\n".join(parts).rstrip("\n") + "\n"
+            tried[folder.name] = outcomes
+            yield RESULTS / f"{folder.name}.md", "\n".join(detail(folder.name, outcomes)) + "\n"
+    yield PAGE, "\n".join([HEAD, *summary(tried)]) + "\n"
 
 
-def section(recipe: str, outcomes: list[dict[str, Any]]) -> Iterator[str]:
-    """One recipe: what ran, a row a claim, and the pictures."""
+def summary(tried: dict[str, list[dict[str, Any]]]) -> Iterator[str]:
+    """A row a study, a column a recipe, and why."""
+    head = [f"[{recipe}](reproduction/{recipe}.md)" for recipe in tried]
+    yield f"| where | what is tried | {' | '.join(head)} | why |"
+    yield "|---|---|" + "---|" * len(head) + "---|"
+    for name, study in STUDIES.items():
+        of = {r: next((o for o in outcomes if o["study"] == name), None) for r, outcomes in tried.items()}
+        if any(of.values()):
+            cells = [counts(o["findings"]) if o else "-" for o in of.values()]
+            yield "| " + " | ".join((study.source, study.title, *cells, cell(WHY.get(name, "")))) + " |"
+    for recipe, outcomes in tried.items():
+        first = outcomes[0]
+        yield (
+            f"\n`{recipe}`: seed {first['seed']}, {first['dataset']}, {first['hardware']}; encoders learnt"
+            f" from models of {trained_on(first['encoders'])}."
+        )
+
+
+def counts(findings: list[dict[str, Any]]) -> str:
+    """By encoder, if there are several: claims reproduced of those tried, and those not decidable."""
+    by: dict[str, list[str]] = {}
+    for f in findings:
+        if f["holds"] != Holds.UNCLAIMED:
+            found = OF_ENCODER.search(f["claim"])
+            by.setdefault(found[1] if found else "", []).append(f["holds"])
+    parts = []
+    for encoder, holds in by.items():
+        undecided = holds.count(Holds.UNDECIDED)
+        text = f"{holds.count(Holds.REPRODUCED)}/{len(holds)}" + (
+            f", {undecided} undecided" if undecided else ""
+        )
+        parts.append(f"{encoder} {text}".strip())
+    return "; ".join(parts) or "numbers only"
+
+
+def detail(recipe: str, outcomes: list[dict[str, Any]]) -> Iterator[str]:
+    """One recipe's page: what ran, a row a claim, and the pictures."""
     findings = [f for o in outcomes for f in o["findings"]]
-    counts = {str(h): sum(f["holds"] == h for f in findings) for h in Holds if h is not Holds.UNCLAIMED}
+    held = {str(h): sum(f["holds"] == h for f in findings) for h in Holds if h is not Holds.UNCLAIMED}
     first = outcomes[0]
-    yield f"## {recipe}\n"
+    yield f"# The paper's claims on {recipe}\n"
     yield (
-        f"Seed {first['seed']}, {first['dataset']}; {', '.join(f'{n} {h}' for h, n in counts.items())}."
-        f" {len(outcomes)} studies, {first['hardware']}; commit"
-        f" {', '.join(sorted({o['commit'] for o in outcomes}))}. Encoders learnt from models of"
+        f"Made by `python benchmarks/reproduction.py`; the words are explained on"
+        f" [the page before](../reproduction.md). Seed {first['seed']}, {first['dataset']};"
+        f" {', '.join(f'{n} {h}' for h, n in held.items())}. {len(outcomes)} studies, {first['hardware']};"
+        f" commit {', '.join(sorted({o['commit'] for o in outcomes}))}. Encoders learnt from models of"
         f" {trained_on(first['encoders'])}.\n"
     )
-    yield "| claim | paper | here | of | | command |"
-    yield "|---|---|---|---|---|---|"
-    for outcome in outcomes:
-        command = f"`zooaudit study {outcome['study']} --recipe {recipe}`"
-        for f in outcome["findings"]:
-            note = f". {f['note']}" if f["note"] else ""
-            columns = (
-                f"{f['claim']} ({f['source']})",
-                f["paper"],
-                f["ours"],
-                f["n"],
-                f"**{f['holds']}**{note}",
-                command,
-            )
-            yield "| " + " | ".join(map(cell, columns)) + " |"
+    yield "\n".join(f"- `{c}`" for c in dict.fromkeys(o["command"] for o in outcomes)) + "\n"
+    yield "A number that the paper does not give, but an audit must know, is here without a verdict.\n"
     excluded = {m: why for o in outcomes for m, why in o["excluded_models"].items()}
-    yield f"\n{len(excluded)} models did not learn and are in no number" + (
+    yield f"{len(excluded)} models did not learn and are in no number" + (
         f": {'; '.join(f'{m} ({w})' for m, w in excluded.items())}." if excluded else "."
     )
     for outcome in outcomes:
-        yield f"\n**{outcome['title']}** ({outcome['source']})\n"
-        yield from (f"![{outcome['title']}](reproduction/{recipe}/{name})" for name in outcome["pictures"])
+        yield f"\n## {outcome['title']} ({outcome['source']})\n"
+        yield from rows(outcome)
+        yield ""
+        yield from (f"![{outcome['title']}]({recipe}/{name})" for name in outcome["pictures"])
+
+
+def rows(outcome: dict[str, Any]) -> Iterator[str]:
+    yield "| claim | paper | here | of | |"
+    yield "|---|---|---|---|---|"
+    for f in outcome["findings"]:
+        note = f". {f['note']}" if f["note"] else ""
+        source = "" if f["source"] == outcome["source"] else f" ({f['source']})"
+        columns = (f"{f['claim']}{source}", f["paper"], f["ours"], f["n"], f"**{f['holds']}**{note}")
+        yield "| " + " | ".join(map(cell, columns)) + " |"
 
 
 def trained_on(encoders: dict[str, list[str]]) -> str:

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 from torch import nn
 
 from cluster.seaweed import Seaweed, make_bucket
-from tests.support.left_out import KINDS, LeftOut, add_option
+from tests.support.left_out import KINDS, LeftOut, add_options
 from tests.support.makers import FAST, trained_spec
 from zooaudit.data import large
 from zooaudit.data.images import Dataset
@@ -61,7 +61,7 @@ settings.load_profile("zooaudit")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    add_option(parser)
+    add_options(parser)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -3,6 +3,7 @@
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -26,6 +27,21 @@ class Notebook:
         with self._lock:
             self.times[key] += 1
             self.amount[key] += value  # type: ignore[assignment]
+
+    def as_json(self) -> list[list[Any]]:
+        """One entry a counter."""
+        return [
+            [name, sorted(tags), self.times[name, tags], self.amount[name, tags]] for name, tags in self.times
+        ]
+
+    @classmethod
+    def of(cls, entries: list[list[Any]]) -> "Notebook":
+        """As ``as_json`` gave it."""
+        made = cls()
+        for name, tags, times, amount in entries:
+            key = name, frozenset((k, v) for k, v in tags)
+            made.times[key], made.amount[key] = times, amount
+        return made
 
 
 @pytest.fixture

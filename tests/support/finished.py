@@ -5,12 +5,14 @@ import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fcntl import LOCK_EX, flock
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.collecting import Notebook
+from tests.support.left_out import FINISHED
 from zooaudit.cli.main import main
 from zooaudit.planning.measured import DOMAINS
 from zooaudit.planning.sizing import planned
@@ -37,30 +39,40 @@ class Finished:
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Finished]:
-    folder = tmp_path_factory.mktemp("finished")
-    made = Finished(folder / "store", folder / "report", Notebook())
+def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Finished]:
+    """Made by the first process that needs it; others wait. A later run may be given its folder."""
+    folder = finished_folder(request.config, tmp_path_factory)
+    store, report, recorded = folder / "store", folder / "report", folder.parent / "finished.json"
+    with (folder.parent / "finished.lock").open("w") as lock:
+        flock(lock, LOCK_EX)
+        if not recorded.exists():
+            shutil.rmtree(folder, ignore_errors=True)  # of a run that was stopped
+            recorded.write_text(json.dumps(audited(store, report).as_json()))
+    kept = state(folder)
+    yield Finished(store, report, Notebook.of(json.loads(recorded.read_text())))
+    assert state(folder) == kept, "a test has changed what all share"
+
+
+def finished_folder(config: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of the run, which xdist's workers share, unless an option says where."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if hasattr(config, "workerinput") else base
+    parent = Path(config.getoption(FINISHED) or shared).absolute()
+    parent.mkdir(parents=True, exist_ok=True)
+    return parent / "finished"
+
+
+def audited(store: Path, report: Path) -> Notebook:
+    """What was counted while the digits were audited."""
+    notebook = Notebook()
+    audit = ["audit", "--recipe", "digits", "--farm", "serial", "--store", str(store), "--out", str(report)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ZOOAUDIT_LEASE_SECONDS", "100000")  # one pulse, however long it takes
-        before = collect_with(made.notebook)
-        code = main(
-            [
-                "audit",
-                "--recipe",
-                "digits",
-                "--farm",
-                "serial",
-                "--store",
-                str(made.store),
-                "--out",
-                str(made.report),
-            ]
-        )
+        before = collect_with(notebook)
+        code = main(audit)
         collect_with(before)
     assert code == 0
-    kept = state(folder)
-    yield made
-    assert state(folder) == kept, "a test has changed what all share"
+    return notebook
 
 
 @pytest.fixture

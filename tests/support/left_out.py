@@ -56,6 +56,7 @@ CANNOT: dict[str, Callable[[], str]] = {
     "shells": no_shells,
 }
 QUICK = "--quick"
+FINISHED = "--finished"
 KINDS = (
     "long",
     "processes",
@@ -72,8 +73,11 @@ KINDS = (
 )
 
 
-def add_option(parser: pytest.Parser) -> None:
+def add_options(parser: pytest.Parser) -> None:
     parser.addoption(QUICK, action="store_true", help="leave out the tests marked long")
+    parser.addoption(
+        FINISHED, metavar="DIR", help="where the audit that many tests read is kept for another run of pytest"
+    )
 
 
 class LeftOut:

@@ -38,6 +38,16 @@ def test_the_twin_test_is_planned_as_an_audit_makes_it(finished: Finished) -> No
         assert (one.shape, one.dtype) == (other.shape, other.dtype), part
 
 
+def test_a_named_defence_doubles_the_candidates_answers() -> None:
+    plan, domain = planned(DIGITS, DOMAINS["digits"]), DOMAINS["digits"]
+    named = replace(DIGITS, twin_test=replace(DIGITS.twin_test, defence="reverse-sigmoid"))
+    found = twin_test_of(named, plan, pools_of(DIGITS, domain.test_size))
+    assert found.defended is not None and found.defended.shape == found.answers.shape
+    assert found.defended_predicted is not None and found.defended_predicted.shape == found.answers.shape
+    kits = [estimate(r, domain, Devices(2)).storage_bytes["kit"] for r in (DIGITS, named)]
+    assert kits[1] > kits[0] + found.answers.nbytes
+
+
 @pytest.mark.parametrize(
     ("twins", "level", "said"),
     [

@@ -59,6 +59,9 @@ def twin_test_of(recipe: Recipe, plan: Plan, families: tuple[str, ...]) -> TwinT
         own.clone() if references else None,
         lessons if references else None,
         classes,
+        recipe.twin_test.statistic,
+        own.clone() if recipe.twin_test.defence != "none" else None,
+        own.clone() if recipe.twin_test.defence != "none" and references else None,
     )
 
 
