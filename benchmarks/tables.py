@@ -8,6 +8,7 @@ import json
 import re
 import statistics
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,7 @@ def filled(text: str) -> str:
     def made(block: re.Match[str]) -> str:
         if block["name"] not in TABLES:
             raise SystemExit(f"there is no table {block['name']!r}; expected one of {', '.join(TABLES)}")
-        return f"{block['start']}\n{TABLES[block['name']]()}\n{block['end']}"
+        return f"{block['start']}\n{table(block['name'])}\n{block['end']}"
 
     return re.sub(
         r"^(?P<start><!-- table: (?P<name>[\w-]+) -->)\n.*?(?P<end><!-- (?:end|/table) -->)",
@@ -86,6 +87,12 @@ def filled(text: str) -> str:
         text,
         flags=re.DOTALL | re.MULTILINE,
     )
+
+
+@cache
+def table(name: str) -> str:
+    """Made once, however many pages have it."""
+    return TABLES[name]()
 
 
 def load(name: str) -> dict[str, Any]:

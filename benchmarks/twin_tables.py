@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from functools import cache
 from operator import itemgetter
 from pathlib import Path
 from statistics import median
@@ -32,8 +33,9 @@ POWER_CELLS = tuple(
 )
 
 
+@cache
 def load_rows(name: str, folder: str = "verdict") -> tuple[list[Row], str]:
-    """Rows, and where they come from in a line; nothing where a study was not run yet."""
+    """Rows, and where they come from in a line; nothing where a study was not run. Read once: change none."""
     results = DOCS / folder
     if not (results / f"{name}.json").exists():
         return [], f"`zooaudit study {name}` has not been run."
