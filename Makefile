@@ -4,9 +4,8 @@
 PYTHON := .venv/bin/python
 STORE ?= store
 RECIPE ?= fmnist-quick
-ALONE := processes or ray or serve or browser or fuzz or soak or chaos or gpu or network
-# The audit that many tests read, which the two runs of pytest share.
-FINISHED := .pytest_cache/finished
+# One of the two runs all that starts Ray (tests/conftest.py).
+PYTEST := $(PYTHON) -m pytest -n 2 --dist loadgroup
 
 # Its banner speaks of an MkDocs 2 that nothing here uses.
 export NO_MKDOCS_2_WARNING := 1
@@ -30,18 +29,14 @@ paper: install ## every study of the paper on fmnist-paper: takes hours, goes on
 	$(PYTHON) -m zooaudit study all --recipe fmnist-paper --store $(STORE) --build --out docs/reproduction/fmnist-paper
 	$(PYTHON) benchmarks/reproduction.py
 
-test: install ## all tests that this machine can run, first those that two processes can share; says what it left out and why
-	rm -rf $(FINISHED)
-	$(PYTHON) -m pytest --finished $(FINISHED) -n 2 --dist loadfile -m "not ($(ALONE))"
-	$(PYTHON) -m pytest --finished $(FINISHED) -m "$(ALONE)"
+test: install ## all tests that this machine can run; says what it left out and why
+	$(PYTEST)
 
 quick: install ## the same without the long ones: what CI runs
-	rm -rf $(FINISHED)
-	$(PYTHON) -m pytest --quick --finished $(FINISHED) -n 2 --dist loadfile -m "not ($(ALONE))"
-	$(PYTHON) -m pytest --quick --finished $(FINISHED) -m "$(ALONE)"
+	$(PYTEST) --quick
 
 unit: install ## the tests that need no server, no Ray and no processes of their own
-	$(PYTHON) -m pytest --quick -n 2 --dist loadfile -m "not (s3 or $(ALONE))"
+	$(PYTEST) --quick -m "not (processes or ray or s3 or serve or browser or fuzz or soak or chaos or gpu or network)"
 
 check: install ## format, lint, types, layer contract, and the documentation's site, strictly
 	.venv/bin/ruff format --check .

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 from torch import nn
 
 from cluster.seaweed import Seaweed, make_bucket
-from tests.support.left_out import KINDS, LeftOut, add_options
+from tests.support.left_out import KINDS, LeftOut, add_option
 from tests.support.makers import FAST, trained_spec
 from zooaudit.data import large
 from zooaudit.data.images import Dataset
@@ -48,6 +48,8 @@ pytest_plugins = [
 
 OUTSIDE = set(KINDS) - {"long", "shells"}
 """Markers of tests that start more than their own process."""
+ALONE = {"ray", "serve", "chaos", "soak", "gpu"}
+"""Markers of tests of which a machine runs one at a time."""
 
 settings.register_profile(
     "zooaudit",
@@ -61,7 +63,7 @@ settings.load_profile("zooaudit")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    add_options(parser)
+    add_option(parser)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -70,10 +72,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whoever runs a folder starts what it says, and no more."""
+    """Whoever runs a folder starts what it says, and no more. Of pytest-xdist's workers one runs all that
+    starts Ray, kills or counts time; files stay together, whose tests share what they set up."""
     for item in items:
         folder = item.path.relative_to(Path(__file__).parent).parts[0]
         marks = {mark.name for mark in item.iter_markers()}
+        item.add_marker(pytest.mark.xdist_group("alone" if marks & ALONE else item.path.stem))
         if (folder == "unit" and marks & OUTSIDE) or (folder != "chaos" and "chaos" in marks):
             raise pytest.UsageError(
                 f"{item.nodeid} is marked {', '.join(sorted(marks))}: CONTRIBUTING.md says where it lies"

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from tests.support.collecting import Notebook
-from tests.support.left_out import FINISHED
 from zooaudit.cli.main import main
 from zooaudit.planning.measured import DOMAINS
 from zooaudit.planning.sizing import planned
@@ -40,10 +39,12 @@ class Finished:
 
 @pytest.fixture(scope="session")
 def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Finished]:
-    """Made by the first process that needs it; others wait. A later run may be given its folder."""
-    folder = finished_folder(request.config, tmp_path_factory)
-    store, report, recorded = folder / "store", folder / "report", folder.parent / "finished.json"
-    with (folder.parent / "finished.lock").open("w") as lock:
+    """Made by the first of pytest-xdist's workers that needs it; the others wait for that one."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if hasattr(request.config, "workerinput") else base
+    folder, recorded = shared / "finished", shared / "finished.json"
+    store, report = folder / "store", folder / "report"
+    with (shared / "finished.lock").open("w") as lock:
         flock(lock, LOCK_EX)
         if not recorded.exists():
             shutil.rmtree(folder, ignore_errors=True)  # of a run that was stopped
@@ -51,15 +52,6 @@ def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     kept = state(folder)
     yield Finished(store, report, Notebook.of(json.loads(recorded.read_text())))
     assert state(folder) == kept, "a test has changed what all share"
-
-
-def finished_folder(config: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Of the run, which xdist's workers share, unless an option says where."""
-    base = tmp_path_factory.getbasetemp()
-    shared = base.parent if hasattr(config, "workerinput") else base
-    parent = Path(config.getoption(FINISHED) or shared).absolute()
-    parent.mkdir(parents=True, exist_ok=True)
-    return parent / "finished"
 
 
 def audited(store: Path, report: Path) -> Notebook:

@@ -56,7 +56,6 @@ CANNOT: dict[str, Callable[[], str]] = {
     "shells": no_shells,
 }
 QUICK = "--quick"
-FINISHED = "--finished"
 KINDS = (
     "long",
     "processes",
@@ -73,11 +72,8 @@ KINDS = (
 )
 
 
-def add_options(parser: pytest.Parser) -> None:
+def add_option(parser: pytest.Parser) -> None:
     parser.addoption(QUICK, action="store_true", help="leave out the tests marked long")
-    parser.addoption(
-        FINISHED, metavar="DIR", help="where the audit that many tests read is kept for another run of pytest"
-    )
 
 
 class LeftOut:
