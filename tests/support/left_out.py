@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from cluster.seaweed import weed
+from tests.support.images import no_image_tools
 
 PACKAGE = "dataset-fashion-mnist"
 
@@ -54,6 +55,7 @@ CANNOT: dict[str, Callable[[], str]] = {
     "network": no_network,
     "s3": no_s3_server,
     "shells": no_shells,
+    "image": no_image_tools,
 }
 QUICK = "--quick"
 KINDS = (
@@ -69,6 +71,7 @@ KINDS = (
     "gpu",
     "network",
     "shells",
+    "image",
 )
 
 

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +32,15 @@ class Nodes:
 
     Args:
         environment: what the nodes' processes have in theirs: the way to give a cluster its S3 credentials.
+        ray: the command ``ray``, if it is another than this environment's.
+        user: id of the user that it runs as, if it is another.
     """
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, environment: Mapping[str, str], ray: Sequence[str] = RAY, user: int = -1) -> None:
+        self._ray = ray
         # short: Unix sockets' names end at 107 characters.
         self.folder = Path(tempfile.mkdtemp(prefix="zr-", dir="/tmp"))
+        os.chown(self.folder, user, -1)
         kept = {
             k: v
             for k, v in os.environ.items()
@@ -119,7 +123,7 @@ class Nodes:
         """``ray job ...`` as a user types it, without any S3 credentials."""
         command, *rest = arguments
         return subprocess.run(
-            [*RAY, "job", command, f"--address={self.address}", *rest],
+            [*self._ray, "job", command, f"--address={self.address}", *rest],
             env=self._bare,
             cwd=ROOT,
             capture_output=True,
@@ -148,7 +152,7 @@ class Nodes:
         log = (self.folder / f"start-{self._started}.log").open("wb")
         process = subprocess.Popen(
             [
-                *RAY,
+                *self._ray,
                 "start",
                 "--block",
                 f"--node-ip-address={ip}",
