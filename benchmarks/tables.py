@@ -277,7 +277,7 @@ def reproduction_table() -> str:
             )
             for c in ("auc_homologous", "auc_look_alike")
         ]
-        lines.append(f"| [`{folder.name}`](reproduction.md#{folder.name}) | {' | '.join((*counts, *aucs))} |")
+        lines.append(f"| [`{folder.name}`](reproduction/{folder.name}.md) | {' | '.join((*counts, *aucs))} |")
     return "\n".join(lines)
 
 
