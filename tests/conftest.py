@@ -42,6 +42,7 @@ pytest_plugins = [
         "calls",
         "twin_tests",
         "http_suspects",
+        "foreign",
     )
 ]
 """Modules with fixtures; each before those that import it, so that pytest explains its assertions too."""

@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor, nn
 
 from tests.support.makers import Affine, near, peer
+from zooaudit.studies.collected import read
+from zooaudit.studies.owners import Owner, owners
 
 SIZES = {"natural": 200, "foreign": 100, "attacker": 90}
 VICTIM = "own-P1"
@@ -100,6 +103,23 @@ def collection(
         queries=40,
     )
     return folder
+
+
+@pytest.fixture(scope="session")
+def squares(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Such a folder, which no test may change."""
+    return collection(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="session")
+def owner(squares: Path) -> Owner:
+    return owner_of(squares)
+
+
+def owner_of(folder: Path) -> Owner:
+    """The only one whose models are there."""
+    (found,), _ = owners(read(folder), "dev")
+    return found
 
 
 def write(at: Path, id_: str, architecture: str, pools: dict[str, Tensor], **fields: Any) -> Path:

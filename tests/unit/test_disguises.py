@@ -8,12 +8,11 @@ from typing import Any
 import pytest
 import torch
 
-from tests.support.foreign import change, collection, load
+from tests.support.foreign import change, collection, load, owner_of
 from zooaudit.errors import ModelError
 from zooaudit.studies import disguises
-from zooaudit.studies.collected import read
 from zooaudit.studies.disguises import SHARES, Given
-from zooaudit.studies.owners import Owner, owners
+from zooaudit.studies.owners import Owner
 from zooaudit.studies.power import rows_of
 from zooaudit.suspects.access import LADDER
 from zooaudit.suspects.defences import DEFENCES, tempered
@@ -30,16 +29,6 @@ def quick() -> Iterator[None]:
             tuple(d for d in DEFENCES if d.name in ("none", "temperature 3", "blur 1.2")),
         )
         yield
-
-
-def owner_of(folder: Path) -> Owner:
-    (found,), _ = owners(read(folder), "dev")
-    return found
-
-
-@pytest.fixture(scope="module")
-def owner(tmp_path_factory: pytest.TempPathFactory) -> Owner:
-    return owner_of(collection(tmp_path_factory.mktemp("models")))
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.support.foreign import change, collection, load
+from tests.support.foreign import change, collection, load, owner_of
 from zooaudit.baselines.intersection import Iris
 from zooaudit.baselines.methods import METHODS, Crafted
 from zooaudit.baselines.trajectory import LENGTH
@@ -20,9 +20,8 @@ from zooaudit.cli.main import main
 from zooaudit.errors import ModelError
 from zooaudit.studies import cuts as cutting
 from zooaudit.studies import qurd
-from zooaudit.studies.collected import read
 from zooaudit.studies.cuts import Cut, Natural, cuts, needed
-from zooaudit.studies.owners import Owner, owners
+from zooaudit.studies.owners import Owner
 from zooaudit.studies.trials import Asking, Trial
 from zooaudit.studies.validity import of
 from zooaudit.suspects.access import Access
@@ -42,8 +41,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def owner(folder: Path) -> Owner:
-    (found,), _ = owners(read(folder), "dev")
-    return found
+    return owner_of(folder)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -228,11 +226,11 @@ def test_a_victim_without_weights_is_refused_and_a_suspect_is_asked_what_it_has_
 ) -> None:
     at = collection(tmp_path / "answers", innocents=2)
     change(at, "innocent-00", architecture="answers only")
-    (owner,), _ = owners(read(at), "dev")
+    owner = owner_of(at)
     found = {r["method"] for r in qurd.rows(owner, load) if r["suspect"] == "innocent-00"}
     assert {"AKH", "SAC-w", "label agreement", qurd.OURS} <= found and "IPGuard" not in found
     change(at, "candidate-00", architecture="answers only")
-    (owner,), _ = owners(read(at), "dev")
+    owner = owner_of(at)
     with pytest.raises(ModelError, match="the victim candidate-00 has no weights"):
         qurd.rows(owner, load)
 
@@ -240,7 +238,7 @@ def test_a_victim_without_weights_is_refused_and_a_suspect_is_asked_what_it_has_
 def test_what_was_made_from_the_victim_is_no_innocent(tmp_path: Path) -> None:
     at = collection(tmp_path / "made", innocents=3)
     change(at, "innocent-00", parent="candidate-00")
-    (owner,), _ = owners(read(at), "dev")
+    owner = owner_of(at)
     assert {r["suspect"] for r in qurd.rows(owner, load) if not r["stolen"]} == {"innocent-01", "innocent-02"}
 
 
