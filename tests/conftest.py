@@ -43,6 +43,9 @@ pytest_plugins = [
         "twin_tests",
         "http_suspects",
         "foreign",
+        "studied",
+        "downloads",
+        "published_nets",
     )
 ]
 """Modules with fixtures; each before those that import it, so that pytest explains its assertions too."""
@@ -74,11 +77,13 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whoever runs a folder starts what it says, and no more. Of pytest-xdist's workers one runs all that
-    starts Ray, kills or counts time; files stay together, whose tests share what they set up."""
+    starts Ray, kills or counts time; files stay together, whose tests share what they set up, and so do
+    files that name one group."""
     for item in items:
         folder = item.path.relative_to(Path(__file__).parent).parts[0]
         marks = {mark.name for mark in item.iter_markers()}
-        item.add_marker(pytest.mark.xdist_group("alone" if marks & ALONE else item.path.stem))
+        if "xdist_group" not in marks:
+            item.add_marker(pytest.mark.xdist_group("alone" if marks & ALONE else item.path.stem))
         if (folder == "unit" and marks & OUTSIDE) or (folder != "chaos" and "chaos" in marks):
             raise pytest.UsageError(
                 f"{item.nodeid} is marked {', '.join(sorted(marks))}: CONTRIBUTING.md says where it lies"

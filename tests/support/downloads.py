@@ -2,15 +2,24 @@
 random, and the images of CIFAR-10's binary version, labelled by the victim."""
 
 import json
+import shutil
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torchvision.models import mobilenet_v2
 
+from zooaudit.baselines import methods
+from zooaudit.baselines.adversarial import pgd
+from zooaudit.baselines.intersection import Iris
+from zooaudit.config import UapConfig
 from zooaudit.data.cifar import FILES, NAMES, TEST
+from zooaudit.studies import cuts, published, published_models, published_names, qurd
 from zooaudit.studies.published_names import Benchmark, Pair, hub_name
 
 VICTIM = "train(mobilenet_v2,CIFAR10,15)"
@@ -127,6 +136,40 @@ def download(folder: Path) -> Path:
         put(folder / "models", name, net(seed).state_dict())
     images(folder / "CIFAR10" / "cifar-10-batches-bin", victim)
     return folder
+
+
+SMALL = (4, 8)
+"""Budgets of questions."""
+
+
+@pytest.fixture(scope="module")
+def small_benchmark() -> Iterator[None]:
+    """A benchmark of five models, and few questions that are made in few steps."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (published, published_models, published_names):
+            patch.setattr(module, "BENCHMARKS", (TINY,))
+        for module in (cuts, qurd, published):
+            patch.setattr(module, "BUDGETS", SMALL)
+        patch.setattr(methods, "STEPS", 3)
+        patch.setattr(methods, "Iris", partial(Iris, steps=3))
+        patch.setattr(methods, "pgd", partial(pgd, steps=3))
+        patch.setattr(methods, "UAP", UapConfig(points=40, max_steps=3, batch_size=20))
+        yield
+
+
+@pytest.fixture(scope="session")
+def downloaded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Such a download, which no test may change: see ``own_download``. It takes seconds: files that ask
+    for it are of the group ``published``, for one worker."""
+    return download(tmp_path_factory.mktemp("download"))
+
+
+@pytest.fixture
+def own_download(downloaded: Path, tmp_path: Path) -> Path:
+    """A copy to spoil: weights are linked, not copied."""
+    return Path(
+        shutil.copytree(downloaded, tmp_path / "download", copy_function=lambda a, b: Path(b).hardlink_to(a))
+    )
 
 
 class Said(list[str]):

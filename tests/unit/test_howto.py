@@ -52,7 +52,7 @@ ELSEWHERE = {
         "minutes of training on Fashion-MNIST"
     ),
     "python -m benchmarks.": "hours on models and data that are not here",
-    "zooaudit study": "on a whole zoo: tests/unit/test_studies.py, tests/unit/test_study_rules.py",
+    "zooaudit study": "on a whole zoo: tests/unit/test_studies.py, tests/unit/test_study_command.py",
     "zooaudit sweep": "on a whole zoo: tests/unit/test_sweep.py",
     "zooaudit serve": "until Ctrl-C: tests/integration/test_serve_command.py",
     "KEY=": "sets a variable",

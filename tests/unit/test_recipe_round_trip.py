@@ -77,7 +77,7 @@ MODIFICATIONS = st.one_of(
     st.builds(ModifyConfig, st.just("prune"), SHARE, lr=SHARE, batch_size=SMALL),
     st.builds(ModifyConfig, st.just("fine-tune"), POSITIVE),
 )
-# Those that there may be depend on other fields; see test_published_nets.py.
+# Those that there may be depend on other fields; see test_checkpoints.py.
 VALUES: dict[str, st.SearchStrategy[Any]] = {
     "name": (
         st.text(st.characters(codec="utf-8"), min_size=1, max_size=20).filter(
