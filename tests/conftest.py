@@ -46,6 +46,7 @@ pytest_plugins = [
         "studied",
         "downloads",
         "published_nets",
+        "s3_faults",
     )
 ]
 """Modules with fixtures; each before those that import it, so that pytest explains its assertions too."""

@@ -1,7 +1,6 @@
 """Other people's models, as they come to the readers of the how-to pages: each stolen from the victim or not,
-in a file, a graph, a folder, behind a Triton, behind a service of its own, or as answers that came back."""
+in a file, a graph, a folder, or as answers that came back."""
 
-import base64
 import importlib
 import json
 import warnings
@@ -11,25 +10,44 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import flask
-import numpy as np
-import pytest
 import timm
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from tests.support import howto
-from tests.support.howto import NAMES, SIDE, InRange, Town, block, digits, here, noisy
+from tests.support import howto_owners
+from tests.support.howto import Town, here
+from tests.support.howto_owners import NAMES, SIDE, digits
 from tests.support.strangers import read_png
-from tests.support.tritons import TYPES, Triton, over_http
 
 
 def save_folder(model: Any, folder: Path) -> None:
     model.save_pretrained(folder)
     size = {"height": SIDE, "width": SIDE}
     transformers.ViTImageProcessor(size=size, image_mean=[0.5], image_std=[0.5]).save_pretrained(folder)
+
+
+def noisy(model: nn.Module) -> nn.Module:
+    """A copy whose weights were changed a little, as by a thief who fine-tuned them."""
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for weights in model.parameters():
+            if weights.numel() > 1:
+                weights += 0.01 * weights.std() * torch.randn(weights.shape, generator=generator)
+    return model.eval()
+
+
+class InRange(nn.Module):
+    """Another's model for images in [0, 1]."""
+
+    def __init__(self, inner: nn.Module, scale: float = 2.0, shift: float = -1.0) -> None:
+        super().__init__()
+        self.inner, self.scale, self.shift = inner, scale, shift
+
+    def forward(self, images: Tensor) -> Tensor:
+        result = self.inner(images * self.scale + self.shift)
+        return result if isinstance(result, Tensor) else result.logits
 
 
 def theirs(town: Town, stolen: bool) -> nn.Module:
@@ -68,7 +86,7 @@ def own_images() -> tuple[Tensor, Tensor]:
 
 def read_out(model: nn.Module, head: nn.Module, give: Callable[[Tensor], object]) -> nn.Module:
     made: dict[str, Any] = {}
-    exec(howto.READOUT, made)
+    exec(howto_owners.READOUT, made)
     found: nn.Module = made["read_out"](model, head, *own_images(), lambda _, images: give(images))
     return found.requires_grad_(False)
 
@@ -84,7 +102,7 @@ def theirs_package(town: Town, stolen: bool) -> None:
         )
     )
     if not (town.folder / "their_package").is_dir():
-        howto.package(town.folder, "their_package")
+        howto_owners.package(town.folder, "their_package")
     (town.folder / "their_package" / "nets.py").write_text(net)
     model = theirs(town, stolen)
     save_file(
@@ -194,101 +212,6 @@ def timms(town: Town, stolen: bool) -> None:
         lambda given: model(nn.functional.interpolate(given, (28, 28), mode="bilinear") * 2 - 1),
     )
     save_file({k: v.contiguous() for k, v in model.state_dict().items()}, town.folder / "theirs.safetensors")
-
-
-class Served(Triton):
-    """A Triton of images of any size and layout."""
-
-    def read(self, shape: list[int], values: Any) -> Tensor:
-        flat = np.frombuffer(values, TYPES[self.datatype]) if isinstance(values, bytes) else np.array(values)
-        given = torch.from_numpy(flat.reshape(shape).astype(np.float64)).float() / self.divide + self.shift
-        return given.permute(0, 3, 1, 2) if shape[-1] in (1, 3) else given
-
-
-@contextmanager
-def triton(town: Town, stolen: bool) -> Any:
-    """Bytes, channels last, eight images at once."""
-    serving = Served(
-        theirs(town, stolen), "UINT8", [-1, SIDE, SIDE, 1], 255.0, most=8, outputs=[("p", "FP32", [-1, 10])]
-    )
-    with over_http(serving) as url:
-        yield {"https://models.example/v2/models/shirts/infer": url}
-    assert serving.batches and max(serving.batches) <= 8
-
-
-@contextmanager
-def described(
-    town: Town, stolen: bool, model: nn.Module | None = None, shape: tuple[int, ...] = (1, SIDE, SIDE)
-) -> Any:
-    """``theirs.toml`` of a v2 server."""
-    serving = Served(
-        model or theirs(town, stolen), shape=[-1, *shape], most=16, outputs=[("p", "FP32", [-1, 10])]
-    )
-    if model is not None and isinstance(model, Columns):
-        serving.outputs = [("p", "FP32", [-1, len(model.order)])]
-    with over_http(serving) as url:
-        (town.folder / "theirs.toml").write_text(
-            block("docs/apis.md", 'url = "https://models.example/v2/models/shirts/infer"').replace(
-                "https://models.example/v2/models/shirts/infer", url
-            )
-        )
-        yield {}
-
-
-class Normalised(nn.Module):
-    """It takes colours of 20 x 20, by the usual mean and standard deviation."""
-
-    def __init__(self, inner: nn.Module) -> None:
-        super().__init__()
-        self.inner = inner
-
-    def forward(self, images: Tensor) -> Tensor:
-        mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
-        result: Tensor = self.inner(
-            nn.functional.interpolate((images * std + mean).mean(1, keepdim=True), (SIDE, SIDE), mode="area")
-        )
-        return result
-
-
-@contextmanager
-def normalised(town: Town, stolen: bool) -> Any:
-    with described(town, stolen, Normalised(theirs(town, stolen)), (3, 2 * SIDE, 2 * SIDE)):
-        yield {"input.size=224": f"input.size={2 * SIDE}"}
-
-
-@contextmanager
-def with_background(town: Town, stolen: bool) -> Any:
-    with described(town, stolen, Columns(theirs(town, stolen), BACKGROUND, logits=True)):
-        yield {'"bag","ankle boot","coat","dress"': ",".join(f'"{name}"' for name in NAMES)}
-
-
-@contextmanager
-def of_the_page(town: Town, stolen: bool) -> Any:
-    """The description of docs/score.md as it stands, but for address, names and pace; the
-    service that it describes."""
-    model, app = theirs(town, stolen), flask.Flask("theirs")
-
-    @app.post("/classify")
-    def classify() -> Any:
-        assert flask.request.headers["Authorization"] == "Bearer a-key"
-        images = torch.cat([read_png(base64.b64decode(one)) for one in flask.request.get_json()["images"]])
-        rows = model(images).softmax(1).tolist()
-        return {
-            "results": [
-                {"scores": {f"digit {n}": p for n, p in zip(NAMES, row, strict=True)}} for row in rows
-            ]
-        }
-
-    with howto.listening(app) as url, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("THEIR_KEY", "a-key")
-        text = (
-            block("docs/score.md", 'url = "https://api.example/classify"')
-            .replace("https://api.example", url)
-            .replace("rate = 20 ", "rate = 0 ")
-        )
-        names = ", ".join(f'"digit {n}"' for n in NAMES)
-        (town.folder / "theirs.toml").write_text(text.replace('"tops", "trousers", "..."', names))
-        yield {}
 
 
 def answers(town: Town, stolen: bool) -> None:

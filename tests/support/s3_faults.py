@@ -12,6 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
+import pytest
+
 Fault = Callable[["Asked"], tuple[int, str, str] | None]
 """Status, code and message instead of an answer."""
 
@@ -161,3 +163,49 @@ def serving(bucket: Bucket, tls: Path | None = None) -> Iterator[Bucket]:
     finally:
         server.shutdown()
         server.server_close()
+
+
+FOUND = (
+    "AWS_PROFILE",
+    "AWS_SESSION_TOKEN",
+    "AWS_CA_BUNDLE",
+    "AWS_REQUEST_CHECKSUM_CALCULATION",
+    "AWS_RESPONSE_CHECKSUM_VALIDATION",
+    "AWS_ENDPOINT_URL",
+    "ZOOAUDIT_S3_SSE",
+    "ZOOAUDIT_S3_SSE_KMS_KEY_ID",
+)
+
+
+@pytest.fixture
+def fake_bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
+    """With an environment that reaches it, and credentials in a file."""
+    for name in FOUND:
+        monkeypatch.delenv(name, raising=False)
+    with serving(Bucket()) as made:
+        reach(made, tmp_path, monkeypatch)
+        yield made
+
+
+def reach(bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    credentials(tmp_path, "first")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    settings = {
+        "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "credentials"),
+        "AWS_CONFIG_FILE": str(tmp_path / "config"),
+        "AWS_ENDPOINT_URL_S3": bucket.url,
+        "AWS_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "ZOOAUDIT_S3_DEADLINE_S": "2",
+        "ZOOAUDIT_STORE_CACHE_GIB": "0",
+        "ZOOAUDIT_S3_ADDRESSING": "path",
+    }
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+
+
+def credentials(folder: Path, key: str) -> None:
+    (folder / "credentials").write_text(
+        f"[default]\naws_access_key_id = {key}\naws_secret_access_key = s\naws_session_token = t-{key}\n"
+    )

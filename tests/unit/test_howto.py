@@ -4,39 +4,19 @@ not.
 Suspects end at their verdict.
 """
 
-import importlib
 import re
 import shutil
-from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
-from safetensors.torch import save_file
-from torch import Tensor, nn
 
-from tests.support import howto
-from tests.support.howto import PAGES, READERS, SIDE, Command, Town, commands, here
+from tests.support.howto import PAGES, READERS, Command, Town, commands
+from tests.support.howto_scenes import SCENES, scene_of
 from tests.support.howto_suspects import (
-    answers,
-    described,
-    folder_of_theirs,
-    normalised,
-    of_the_page,
-    onnx_as_it_is,
-    onnx_background,
     onnx_bytes,
-    onnx_signed,
-    save_folder,
-    theirs_package,
-    timms,
-    triton,
-    with_background,
 )
-from zooaudit.data.reading import Reading, parse_sizing
-from zooaudit.data.resolve import resolve
+from tests.support.towns import owners_town, readers_town
 
 DIGITS = "tests/integration/test_tutorials.py"
 ELSEWHERE = {
@@ -101,150 +81,18 @@ OWN_AUDIT = next(
 MODELS_AUDIT = next(c.text for c in RUN if c.page == "docs/models.md" and c.text.startswith("zooaudit audit"))
 
 
-# Towns
-
-
-def kit_of(town: Town) -> str:
-    (line,) = town.run("zooaudit kit --store store").out.splitlines()
-    return line.split()[0]
-
-
-def evidence_of(town: Town) -> str:
-    theirs_package(town, stolen=True)
-    said = town.done(
-        "zooaudit score --store store --kit 4f2a --suspect theirs.safetensors --factory"
-        " their_package.nets:make"
-    )
-    found = re.search(r"evidence (\S+)", said.out)
-    assert found
-    return found[1]
-
-
-def commitment_of(town: Town) -> str:
-    found = re.search(
-        r"commitment\W+([0-9a-f]{64})", town.run("zooaudit kit commit --store store --kit 4f2a").out
-    )
-    assert found
-    return found[1]
-
-
 @pytest.fixture(scope="module")
 def readers(tmp_path_factory: pytest.TempPathFactory) -> Town:
-    """Where the pages of READERS are read: a net of the owner's own, images of one size."""
-    folder = tmp_path_factory.mktemp("readme")
-    howto.photographs(folder / "my-images", all_sizes=False)
-    howto.package(
-        folder,
-        "my_package",
-        nets=howto.PLAIN.replace("WIDTH", "128"),
-        training="from my_package.nets import train\n",
-    )
-    places = {
-        "--recipe fmnist-quick --run": "--recipe smaller.toml --run",
-        "1000 --cpus": "200 --cpus",
-        "mynet:": "my_package.nets:",
-    }
-    known = {"4f2a": kit_of, "1fe0": evidence_of, "a25f2d60": evidence_of, "5e8f...": commitment_of}
-    town = made(folder, places, known)
-    with here(folder):
-        save_file(trained("my_package.training", "train").state_dict(), "mine.safetensors")
+    town = readers_town(tmp_path_factory.mktemp("readme"))
     town.done(OWN_AUDIT)
     return town
 
 
 @pytest.fixture(scope="module")
 def owners(tmp_path_factory: pytest.TempPathFactory) -> Town:
-    """Where the other pages are read: a folder of transformers, JPEGs of all sizes in
-    folders called by numbers."""
-    folder = tmp_path_factory.mktemp("owners")
-    howto.photographs(folder / "my-images", all_sizes=True)
-    (folder / "pets").symlink_to("my-images")
-    howto.package(folder, "my_package", training=howto.VIT)
-    places = {
-        "--recipe mine.toml": "--recipe smaller.toml",
-        "--size 224": f"--size {SIDE}",
-        "--size 64": f"--size {SIDE}",
-    }
-    town = made(folder, places, {"4f2a": kit_of})
-    with here(folder):
-        save_folder(trained("my_package.training", "train"), Path("my-vit"))
+    town = owners_town(tmp_path_factory.mktemp("owners"))
     town.done(MODELS_AUDIT)
     return town
-
-
-def made(folder: Path, places: dict[str, str], known: dict[str, Callable[[Town], str]]) -> Town:
-    (folder / "smaller.toml").write_text(howto.SMALLER)
-    return Town(folder, places, known)
-
-
-def trained(module: str, function: str) -> nn.Module:
-    """The owner's model, by the owner's code, on the images as the owner has them."""
-    images, labels = read_images()
-    found: nn.Module = getattr(importlib.import_module(module), function)(images, labels, seed=7)
-    return found
-
-
-def read_images() -> tuple[Tensor, Tensor]:
-    """The training images and labels of ``my-images``, in natural order."""
-    sizing = parse_sizing(str(SIDE), "crop", None, "bilinear", True)
-    data = resolve("x", Path("my-images"), reading=Reading(sizing=sizing, classes="natural"))
-    assert isinstance(data.train.images, Tensor)
-    return data.train.images, data.train.labels
-
-
-# The commands
-
-
-@dataclass(frozen=True)
-class Scene:
-    """A command with something in the places that it names.
-
-    Attributes:
-        put: makes the suspect, stolen or not; what it gives, if anything, are places known only now.
-        stolen, innocent: how the verdict on such a one begins; "" if there is none.
-    """
-
-    put: Callable[[Town, bool], Any]
-    stolen: str = "stolen: p 0.05"
-    innocent: str = "not shown: "
-
-
-SCENES = {
-    "README.md": {
-        "theirs.safetensors --factory their_package.nets:make": Scene(theirs_package),
-        "--suspect https://models.example/v2/models/shirts/infer": Scene(triton),
-    },
-    "docs/score.md": {
-        "theirs.safetensors --factory their_package.nets:make": Scene(theirs_package),
-        "--suspect https://models.example/v2/models/shirts/infer": Scene(triton),
-        "--suspect theirs.toml": Scene(of_the_page),
-        "--answers answers.csv": Scene(answers),
-    },
-    "docs/models.md": {
-        "--suspect ./their-convnext": Scene(folder_of_theirs),
-        "--factory timm:resnet18 --contract": Scene(timms, stolen=""),
-        "--suspect theirs.onnx": Scene(onnx_as_it_is),
-        "--contract input.range=[-1,1]": Scene(onnx_signed),
-        "--contract input.range=[0,255]": Scene(onnx_bytes),
-        "--contract output.name=probabilities": Scene(onnx_background),
-    },
-    "docs/data.md": {
-        "--suspect ./theirs": Scene(lambda town, stolen: folder_of_theirs(town, stolen, "theirs"))
-    },
-    "docs/apis.md": {
-        "--suspect https://models.example/v2/models/shirts/infer": Scene(triton),
-        "--access label": Scene(described),
-        "--contract input.mean=": Scene(normalised),
-        "--contract 'classes.names=": Scene(with_background),
-    },
-}
-"""By the page and by words of the command; the longest words that a command has are its own."""
-
-
-def scene_of(command: Command) -> Scene | None:
-    scenes = SCENES.get(command.page, {})
-    found = [words for words in scenes if words in command.text]
-    return scenes[max(found, key=len)] if found else None
 
 
 SCORES = [c for c in RUN if c.text.startswith("zooaudit score")]

@@ -5,7 +5,6 @@ import hashlib
 import io
 import json
 import re
-import sqlite3
 import subprocess
 import sys
 import zipfile
@@ -22,9 +21,8 @@ from tests.support.service import COPY, INNOCENT, SCOPES, Place, ended, problem
 from tests.support.strangers import Stranger
 from zooaudit.cli.main import main
 from zooaudit.errors import NotWrittenError
-from zooaudit.serving.audit_records import AuditRecords
 from zooaudit.serving.keys import new_key
-from zooaudit.serving.verdicts import Answers, Verdicts, Wanted
+from zooaudit.serving.verdicts import Answers
 from zooaudit.suspects.blackbox import TorchBlackBox
 
 
@@ -216,21 +214,6 @@ def test_what_a_key_may_do_is_told(place: Place) -> None:
     problem(place.ask("/key", "wrong"), 401, "this service does not know that key")
 
 
-def test_kept_scores_are_never_changed_and_answers_go_oldest_first(tmp_path: Path) -> None:
-    records = AuditRecords(tmp_path / "audits.sqlite")
-    kept = Verdicts(tmp_path, records, answers_bytes=1000)
-    data = {"suspect": "s", "digest": "d", "kit": "k", "twins": {"decision": "stolen"}}
-    ids = [kept.keep("a", {}, data | {"answers_sha256": f"{i:064}"}, bytes(300)) for i in range(5)]
-    assert len({*ids}) == 5 and len(kept.listed(Wanted("a"))) == 5 and kept.listed(Wanted("b")) == []
-    assert [kept.answers(f"{i:064}") is not None for i in range(5)] == [False, False, True, True, True]
-    with sqlite3.connect(tmp_path / "verdicts.sqlite") as db:
-        for change in ("UPDATE scores SET decision = 'not shown'", "DELETE FROM scores"):
-            with pytest.raises(sqlite3.IntegrityError, match="append-only"):
-                db.execute(change)
-    kept.close()
-    records.close()
-
-
 def test_no_room_for_answers_takes_no_verdict_away(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: Any) -> None:
         raise NotWrittenError("no room")
@@ -270,36 +253,3 @@ def test_a_model_file_is_judged_and_kept_where_that_is_allowed(
     service = place.client.app.state.service  # type: ignore[attr-defined]
     monkeypatch.setattr(service, "settings", replace(service.settings, model_bytes=0))
     problem(place.ask(path, "mine", body, "application/octet-stream"), 403, "runs no models")
-
-
-BEFORE = """
-CREATE TABLE scores (id TEXT PRIMARY KEY, made REAL NOT NULL, by TEXT NOT NULL, kit TEXT NOT NULL,
-    suspect TEXT NOT NULL,
-    call TEXT NOT NULL, answers TEXT NOT NULL, asked TEXT NOT NULL, told TEXT NOT NULL);
-CREATE TRIGGER scores_are_not_changed BEFORE UPDATE ON scores
-    BEGIN SELECT RAISE(ABORT, 'scores are append-only'); END;
-INSERT INTO scores VALUES ('1', 1.0, 'a', 'k', 's', 'stolen', 'f00d', '{}',
-    '{"suspect": "s", "twins": {"call": "stolen"}}');
-"""
-
-
-def test_what_was_kept_before_decisions_were_called_so_is_read(tmp_path: Path) -> None:
-    with sqlite3.connect(tmp_path / "verdicts.sqlite") as db:
-        db.executescript(BEFORE)
-    records = AuditRecords(tmp_path / "audits.sqlite")
-    id_ = records.enter("a", "k", {"suspect": {}})
-    records.note(id_, state="done", result={"call": "stolen", "p_value": 0.05})
-    records._db.execute("PRAGMA user_version = 1")
-    records.close()
-    for _ in range(2):
-        records = AuditRecords(tmp_path / "audits.sqlite")
-        assert (records.get(id_) or {})["result"] == {"decision": "stolen", "p_value": 0.05}
-        kept = Verdicts(tmp_path, records)
-        assert sorted(row["decision"] for row in kept.listed(Wanted("a"))) == ["stolen", "stolen"]
-        kept.close()
-        records.close()
-    with sqlite3.connect(tmp_path / "verdicts.sqlite") as db:
-        ((decision, score),) = db.execute("SELECT decision, score FROM scores").fetchall()
-        assert decision == "stolen" and json.loads(score)["twins"] == {"decision": "stolen"}
-        with pytest.raises(sqlite3.IntegrityError, match="append-only"):
-            db.execute("UPDATE scores SET decision = 'not shown'")
