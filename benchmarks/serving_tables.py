@@ -1,14 +1,11 @@
 """Tables of what the service can do, from benchmarks/results/serving*.json."""
 
-from collections.abc import Callable
-from typing import Any
+from table_parts import Row, spread
 
-Row = dict[str, Any]
-Spread = Callable[[dict[str, Any], str], str]
 FORMATS = ("JSON", "Arrow", "float32")
 
 
-def serving_table(found: Row, spread: Spread) -> str:
+def serving_table(found: Row) -> str:
     """Throughput and percentiles, of everybody."""
     names = {
         "plain": "plain FastAPI on uvicorn, no batching",
@@ -61,7 +58,7 @@ def time_table(found: Row) -> str:
     return "\n".join(lines)
 
 
-def steady_table(found: Row, spread: Spread) -> str:
+def steady_table(found: Row) -> str:
     """Cold kits, memory, the soak."""
     soak, held = found["soak"], found["mib_by_tens"]
     minutes = soak["mib_by_minute"]

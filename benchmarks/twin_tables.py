@@ -1,23 +1,16 @@
 """Tables of the twin test's studies, from docs/verdict and docs/checkpoint."""
 
-import json
 from collections.abc import Callable, Sequence
-from functools import cache
 from operator import itemgetter
-from pathlib import Path
 from statistics import median
-from typing import Any
 
-import pyarrow.parquet as pq
+from table_parts import Row, as_range, as_table, load_rows
 
-from zooaudit.studies import rivals
 from zooaudit.studies.power import found
 from zooaudit.studies.rates import shown
 from zooaudit.studies.validity import EARLY, ONCE, SHOWN, by, leaning_of, luck_of, of, total, worst_of
 from zooaudit.verdict.decision import Decision
 
-DOCS = Path(__file__).parent.parent / "docs"
-Row = dict[str, Any]
 CELLS = (
     ("500", ONCE, "probabilities"),
     (SHOWN, ONCE, "probabilities"),
@@ -31,23 +24,6 @@ POWER_CELLS = tuple(
     for queries in ("500", "2,000", "1,000 with the query log")
     for access in ("probabilities", "label")
 )
-
-
-@cache
-def load_rows(name: str, folder: str = "verdict") -> tuple[list[Row], str]:
-    """Rows, and where they come from in a line; nothing where a study was not run. Read once: change none."""
-    results = DOCS / folder
-    if not (results / f"{name}.json").exists():
-        return [], f"`zooaudit study {name}` has not been run."
-    data = json.loads((results / f"{name}.json").read_text())
-    place = f"commit {data['commit'][:12]}, {data['hardware']}"
-    head = f"`{data['command']}`: {data['models']} models, victims {', '.join(data['owners'])}; {place}:"
-    return pq.read_table(results / f"{name}.parquet").to_pylist(), head
-
-
-def as_table(head: str, columns: Sequence[str], lines: Sequence[Sequence[object]]) -> str:
-    rows = [columns, ["---"] * len(columns), *lines]
-    return "\n".join([head, "", *("| " + " | ".join(map(str, r)) + " |" for r in rows)])
 
 
 def validity_table() -> str:
@@ -199,10 +175,6 @@ def power_table(wanted: Callable[[str], bool] = lambda kind: True) -> str:
     return as_table(f"{head} share called stolen at level .05 [95 % interval].", columns, lines)
 
 
-def as_range(values: Sequence[float]) -> str:
-    return f"{min(values):.2f} to {max(values):.2f}" if values else "-"
-
-
 def curves_table() -> str:
     """Power against questions, references and twins."""
     rows, head = load_rows("power")
@@ -235,44 +207,6 @@ def curves_table() -> str:
         columns,
         lines,
     )
-
-
-def baselines_table(folder: str = "verdict") -> str:
-    """Other methods under the same test."""
-    rows, head = load_rows("baselines", folder)
-    if not rows:
-        return head
-    lines = []
-    for (method, access), part in by(rows, lambda r: (r["method"], r["access"])).items():
-        some, asked = rivals.kinds(part), [r["asked"] for r in part]
-        ranked = any(r["stolen"] is not None for r in part)  # Dataset Inference is not
-        most, of_, p = rivals.worst_candidate(some[2])
-        span = f"{min(asked):,}" + (f" to {max(asked):,}" if max(asked) > min(asked) else "")
-        lines.append(
-            [
-                method,
-                access,
-                span,
-                *(_share(*rivals.counts(kind)) for kind in some),
-                f"{most} of {of_} (p {p:.2g})" if ranked else "-",
-                _share(*rivals.counts(some[2], "over_references")),
-                *(_share(*rivals.counts(kind, "own_rule")) for kind in some),
-            ]
-        )
-    columns = [
-        "method",
-        "access",
-        "images asked in all",
-        "weights taken: found",
-        "answers learnt: found",
-        "innocents accused",
-    ]
-    columns += ["worst candidate as the victim: first for", "innocents over a threshold set by references"]
-    columns += [
-        f"{whom} by the paper's own rule"
-        for whom in ("weights taken: found", "answers learnt: found", "innocents accused")
-    ]
-    return as_table(head, columns, lines)
 
 
 OF_USE = 0.5
@@ -311,7 +245,3 @@ def checkpoint_table() -> str:
     return as_table(
         f"{head} called stolen at level .05, by how many questions and what is told.", ["", *titles], lines
     )
-
-
-def _share(count: int, n: int) -> str:
-    return f"{n}: {shown(count, n)}" if n else "-"
