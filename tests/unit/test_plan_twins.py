@@ -34,7 +34,11 @@ BEFORE_TWINS = {
 """What these recipes planned at commit 02c67a1, without hardened models, which no recipe has any more: how
 many models, a digest of all their ids, the victim."""
 AS_IT_WAS: dict[str, dict[str, Any]] = {
-    "fmnist-paper": {"encoder_architectures": ("E", "B", "C", "D"), "encoder_per_role": 20}
+    "fmnist-paper": {
+        "encoder_architectures": ("E", "B", "C", "D"),
+        "encoder_per_role": 20,
+        "extraction": ExtractConfig(),
+    }
 }
 """What of a recipe's zoo has changed since; its seed, too."""
 
