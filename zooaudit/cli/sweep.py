@@ -5,9 +5,9 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from zooaudit.cli.audit import voice
+from zooaudit.cli.audit import notifier
 from zooaudit.cli.bench import open_bench, results_folder
-from zooaudit.cli.terminal import ProgressBar, Voice
+from zooaudit.cli.terminal import Notifier, ProgressBar
 from zooaudit.config import digest_of
 from zooaudit.errors import ConfigError, NotEnoughModelsError
 from zooaudit.extras import needs, require
@@ -47,13 +47,13 @@ def sweep(args: argparse.Namespace, out: TextIO) -> int:
     space = parse_space(args.space)
     if args.metric not in METRICS:
         raise ConfigError(f"--metric {args.metric!r}; expected one of {', '.join(METRICS)}")
-    tell = voice(args)
-    bench = open_bench(args, tell)
+    notify = notifier(args)
+    bench = open_bench(args, notify)
     folder = results_folder(args, Path("sweeps") / bench.recipe.run_name)
-    swept = _swept(space, bench, args, tell)
+    swept = _swept(space, bench, args, notify)
     rows = swept.rows
     folder.mkdir(parents=True, exist_ok=True)
-    name = (  # another grid over the same axes is another file
+    name = (  # one file for each grid, even over the same axes
         f"{'-'.join(space.axes)}-{digest_of(dict(space.axes))[:6]}"
     )
     (folder / f"{name}.parquet").write_bytes(table_to_bytes(table(rows)))
@@ -84,16 +84,16 @@ def sweep(args: argparse.Namespace, out: TextIO) -> int:
                 file=out,
             )
     for row in refused:
-        tell(
+        notify(
             f"refused: {row.trial}: {row.error}", "trial_refused", trial=json.dumps(row.trial), why=row.error
         )
     if len(refused) == len(rows):
         raise NotEnoughModelsError(f"none of {len(rows)} trials gave a result; the first: {rows[0].error}")
-    tell("", "done", **data, best=json.dumps(top.trial) if top else None, out=str(folder))
+    notify("", "done", **data, best=json.dumps(top.trial) if top else None, out=str(folder))
     return 0
 
 
-def _swept(space: "Space", bench: "Bench", args: argparse.Namespace, tell: Voice) -> "Swept":
+def _swept(space: "Space", bench: "Bench", args: argparse.Namespace, notify: Notifier) -> "Swept":
     from zooaudit.sweep.field import line_up
 
     with needs("ray", "a sweep"):
@@ -103,7 +103,7 @@ def _swept(space: "Space", bench: "Bench", args: argparse.Namespace, tell: Voice
 
     def watch(done: Done) -> None:
         if args.log == "events":
-            tell("", "trials", done=done.done, total=done.total)
+            notify("", "trials", done=done.done, total=done.total)
         else:
             bar(done)
 
