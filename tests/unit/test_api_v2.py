@@ -91,7 +91,7 @@ def test_what_a_model_told_is_kept_with_its_answers(over: str, tmp_path: Path) -
                 asked.ledger.seen[:2] == first
                 and "pixels go as FP32, times 1, plus 0, layout nhwc" in asked.ledger.seen[2:]
             )
-            assert "tells of itself otherwise than when it was first asked" in asked.told
+            assert "describes itself differently than when it was first asked" in asked.told
         with asking(
             tmp_path, {"url": url, "metadata": False, "input": "pixels", "layout": "nhwc"}, name="2.sqlite"
         ) as asked:
@@ -104,7 +104,7 @@ def test_what_a_stranger_calls_its_tensors_is_kept_on_one_short_line() -> None:
         {"inputs": [{"name": "a\n\x1b[31m" + "b" * 9000, "datatype": "FP32", "shape": [-1, 1, 4, 4]}]}
     )
     remote = remote_of({"url": "http://a/v2/models/m/infer"}, CLASSES)
-    seen = fitted(remote.wire, remote.said, model, (1, 4, 4), K).takes.seen
+    seen = fitted(remote.wire, remote.stated, model, (1, 4, 4), K).takes.seen
     assert all(line.isprintable() and len(line) < 600 for line in seen) and len(seen) == 2
 
 
@@ -150,14 +150,14 @@ WRONG: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "INT8": (
         {"datatype": "INT8"},
         {},
-        "INT8, and its metadata does not tell of which pixels; give scale and offset",
+        "INT8, and its metadata does not say how pixels map to it; give scale and offset",
     ),
     "range": (
         {"datatype": "UINT8"},
         {"scale": 512.0},
         r"pixels from .* to 4\d\d.* do not fit UINT8 \(0 to 255\); give another scale",
     ),
-    "a text": ({"datatype": "BOOL"}, {}, "takes no images; say which does"),
+    "a text": ({"datatype": "BOOL"}, {}, "does not take images; state which does"),
     "input": (
         {},
         {"input": "image"},

@@ -142,9 +142,9 @@ def test_a_setting_that_a_kind_has_no_use_for_is_refused(
     idle = sorted(set(values) - used)
     assert idle, "no kind uses all"
     for name in idle:
-        with pytest.raises(ConfigError, match=f"by the protocol {protocol}, which has no use for {name}"):
+        with pytest.raises(ConfigError, match=f"by the protocol {protocol}, which does not use {name}"):
             refuse_idle(remote_of(own | {name: values[name]}, CLASSES), own | {name: values[name]})
-        problem(submitted(place, own | {name: values[name]}), 422, f"has no use for {name}")
+        problem(submitted(place, own | {name: values[name]}), 422, f"does not use {name}")
 
 
 def test_no_setting_has_a_default_that_a_generated_client_would_send(api: dict[str, Any]) -> None:

@@ -105,7 +105,7 @@ def test_by_name_its_pretrained_cfg_is_taken_and_said(tmp_path: Path) -> None:
     model = tiny()
     loaded = load(saved(model, tmp_path / "w.safetensors"), f"timm:{NET}", asked((3, 64, 64)))
     assert loaded.contract.input.size == (160, 160) and loaded.contract.input.mean == (0.5, 0.5, 0.5)
-    assert loaded.notes == (f"timm:{NET}: preprocessing as timm's pretrained_cfg says",)
+    assert loaded.notes == (f"timm:{NET}: preprocessing from timm's pretrained_cfg",)
 
 
 def test_torchvision_by_name(tmp_path: Path) -> None:

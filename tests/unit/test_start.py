@@ -146,7 +146,7 @@ def test_a_start_is_not_behind_the_contract_and_says_so(digits: Dataset) -> None
         with_start(DIGITS, args, digits.image_shape, digits.num_classes)
     assert "--contract applies to the victim and its twins, not to it" in str(
         error.value
-    ) and "say so by --contract" not in str(error.value)
+    ) and "state that by --contract" not in str(error.value)
     said: list[str] = []
     args = make_parser().parse_args([*options, "--start", f"{HERE}:checkpoint"])
     found = with_start(DIGITS, args, digits.image_shape, digits.num_classes, said.append)

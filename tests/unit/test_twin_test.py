@@ -153,7 +153,7 @@ def test_a_suspect_that_rounds_is_read_as_it_tells(peers_test: TwinTest) -> None
         if access.name in ("top-1", "rounded-1"):
             with pytest.raises(AnswersError, match="by --access"):
                 peers_test.examine(TorchBlackBox(suspect, 4, reading="guess"))
-    with pytest.raises(AnswersError, match="is said to tell"):
+    with pytest.raises(AnswersError, match="is stated to give"):
         TorchBlackBox(near(0, 78), 4, reading="stated").ask(peers_test.questions())
 
 

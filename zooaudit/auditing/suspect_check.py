@@ -127,7 +127,7 @@ def _otherwise(test: TwinTest, opened: OpenSuspect, name: str, found: Control, t
         return Noticed(hint=none if found.at_chance else "")
     variant, flags, right = best
     hint = f"it is {text}, with {flags} on {right}"
-    if variant.said:  # the user stated otherwise, so it is not changed
+    if variant.stated:  # the user stated otherwise, so it is not changed
         return Noticed(hint=hint)
     return Noticed(
         f"{hint}: its contract seems to be wrong; change it, or confirm it by --contract"
