@@ -134,11 +134,11 @@ class Client:
             answers: probabilities ``[n, K]`` to the first n questions, in order.
             suspect: the suspect's name.
             level, access: as for ``zooaudit score``.
-            queries: the most questions to use, one of the kit's ``looks``; fix it before you see
-                the first answer. By default all.
+            queries: the most questions to use, one of the kit's ``looks``; fix it before you see the first
+                answer. By default all.
             p_value: by the victim's rank among its twins, or by the normal distribution.
-            suspect_classes: the suspect's number of classes, if it is not the kit's; then answers are
-                ``[n, suspect_classes]``.
+            suspect_classes: the suspect's number of classes, if it is not the kit's; then answers are ``[n,
+                suspect_classes]``.
 
         Raises:
             InputError: the answers have another shape.
@@ -174,8 +174,8 @@ class Client:
         fresh: bool = False,
         once: str = "",
     ) -> audit_schemas.Audit:
-        """Have the service ask a suspect behind a prediction API. Retries of the request start
-        only one audit.
+        """Have the service ask a suspect behind a prediction API. Retries of the request start only one
+        audit.
 
         Args:
             suspect: ``{"url": ...}``, and how to ask it if the URL does not show that.
@@ -183,8 +183,8 @@ class Client:
             queries, p_value, suspect_classes: as for ``score``.
             fresh: use no answers of earlier audits.
             ask_everything: ask on when the decision is settled, or when the first answers make no sense.
-            once: your own name for this request. Within 24 hours a second request with the same name
-                returns the same audit, also from another process. By default each call is a new request.
+            once: your own name for this request. Within 24 hours a second request with the same name returns
+                the same audit, also from another process. By default each call is a new request.
         """
         asked = audit_schemas.AuditRequest(
             kit=id_,
@@ -203,8 +203,7 @@ class Client:
         return audit_schemas.Audit.model_validate_json(reply.content)
 
     def audits(self, limit: int = 200, state: schemas.State | None = None) -> list[audit_schemas.Audit]:
-        """This key's latest audits, at most ``limit``: first those still under way, then the
-        newest."""
+        """This key's latest audits, at most ``limit``: first those still under way, then the newest."""
         found: dict[str, audit_schemas.Audit] = {}  # an audit that ends between two pages may be on both
         asked: dict[str, Any] = {"state": state} if state else {}
         while len(found) < limit:

@@ -1,5 +1,4 @@
-"""Devices, precision, threads and torch's global generators: what every training stage has to
-pin down."""
+"""Devices, precision, threads and torch's global generators: what every training stage has to pin down."""
 
 import contextlib
 import ctypes
@@ -12,8 +11,8 @@ from pathlib import Path
 import torch
 
 HEAP_WORTH_KEEPING = 2**30
-"""Bytes that a process may hold before it returns freed memory to the system. Below this, fresh
-pages would cost more than the memory is worth."""
+"""Bytes that a process may hold before it returns freed memory to the system. Below this, fresh pages would
+cost more than the memory is worth."""
 
 
 def pick_device() -> torch.device:
@@ -45,8 +44,8 @@ def resolve_precision(precision: str, device_type: str) -> str:
 
 @contextlib.contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed torch's global generators, which initialisation and dropout draw from, and restore
-    them afterwards."""
+    """Seed torch's global generators, which initialisation and dropout draw from, and restore them
+    afterwards."""
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices):
         torch.manual_seed(seed)
@@ -55,8 +54,8 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
 
 @contextlib.contextmanager
 def threads(count: int | None) -> Iterator[None]:
-    """Run torch on ``count`` CPU threads, so that two farms split sums in the same way and
-    agree to the bit."""
+    """Run torch on ``count`` CPU threads, so that two farms split sums in the same way and agree to the
+    bit."""
     before = torch.get_num_threads()
     if count:
         torch.set_num_threads(count)
@@ -69,9 +68,8 @@ def threads(count: int | None) -> Iterator[None]:
 def give_back_freed_memory() -> None:
     """Return freed heap to the system, if this process is larger than ``HEAP_WORTH_KEEPING``.
 
-    For use between two models: a worker keeps what a training step frees (``KEEP_FREED_MEMORY``),
-    and fragments between models of different sizes add up. Does nothing if the C library is not
-    glibc.
+    For use between two models: a worker keeps what a training step frees (``KEEP_FREED_MEMORY``), and
+    fragments between models of different sizes add up. Does nothing if the C library is not glibc.
     """
     if sys.platform != "linux":
         return

@@ -7,8 +7,8 @@ from zooaudit.errors import FormatError
 
 
 def claim_format(db: sqlite3.Connection, expected: int, what: str) -> None:
-    """Write ``expected`` into a file of this version or an older one, after its tables were
-    brought to this version.
+    """Write ``expected`` into a file of this version or an older one, after its tables were brought to this
+    version.
 
     Raises:
         FormatError: a newer zooaudit wrote the file.

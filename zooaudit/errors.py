@@ -68,8 +68,8 @@ class AnswersError(InputError):
     """A suspect's answers are not finite class probabilities of the expected shape.
 
     Attributes:
-        found, expected: what is wrong and what would be right, for callers that need them
-            separately; "" if only the message says it.
+        found, expected: what is wrong and what would be right, for callers that need them separately; "" if
+            only the message says it.
     """
 
     found = expected = ""
@@ -154,15 +154,15 @@ class RejectedError(ZooauditError):
 
 
 class SuspectError(ZooauditError):
-    """A suspect behind an API does not answer, or its budget is spent. Its answers so far are kept,
-    and those questions are not asked again."""
+    """A suspect behind an API does not answer, or its budget is spent. Its answers so far are kept, and those
+    questions are not asked again."""
 
     exit_code = 7
 
 
 class StoppedError(SuspectError):
-    """An audit was stopped while it asked a suspect, which may have answered, and charged for, the
-    last requests."""
+    """An audit was stopped while it asked a suspect, which may have answered, and charged for, the last
+    requests."""
 
 
 class BusyError(SuspectError):

@@ -1,5 +1,5 @@
-"""Packages of the extras, for example ``zooaudit[onnx]``. They are imported where they are first needed;
-one error names the missing extra."""
+"""Packages of the extras, for example ``zooaudit[onnx]``. They are imported where they are first needed; one
+error names the missing extra."""
 
 import contextlib
 import importlib.util

@@ -4,8 +4,8 @@ import re
 import shlex
 
 ELSEWHERE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
-"""The start of an address (``s3://``, ``https://``, ``models:/``), which is the same for everybody. A
-single letter and a colon is a drive."""
+"""The start of an address (``s3://``, ``https://``, ``models:/``), which is the same for everybody. A single
+letter and a colon is a drive."""
 LOCAL = re.compile(r"(~\w*|\.{1,2})?[/\\]|[A-Za-z]:[/\\]")
 """The start of a path, and of nothing else."""
 PART = re.compile(r"[^\s'\"=,;()]+")

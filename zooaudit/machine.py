@@ -1,5 +1,5 @@
-"""The share of this machine that this process may use. Imports nothing heavy, as it also runs on
-nodes without our packages."""
+"""The share of this machine that this process may use. Imports nothing heavy, as it also runs on nodes
+without our packages."""
 
 import os
 

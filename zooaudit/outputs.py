@@ -1,5 +1,5 @@
-"""Check the output folder before the work begins, so that an hour's work is not lost to a folder
-that cannot be written."""
+"""Check the output folder before the work begins, so that an hour's work is not lost to a folder that cannot
+be written."""
 
 import tempfile
 from pathlib import Path

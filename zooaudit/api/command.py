@@ -1,5 +1,5 @@
-"""Run a subcommand of ``zooaudit`` in this process: options by keyword, the result as the
-object that ``--json`` prints."""
+"""Run a subcommand of ``zooaudit`` in this process: options by keyword, the result as the object that
+``--json`` prints."""
 
 import io
 import json

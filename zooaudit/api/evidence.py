@@ -27,8 +27,8 @@ class Verification:
 
 
 def verify(pack: str | Path, **options: Any) -> Verification:
-    """Check an evidence pack: its digests, its verdict, and with ``with_models=True`` the victim's rank
-    among twins that are trained here.
+    """Check an evidence pack: its digests, its verdict, and with ``with_models=True`` the victim's rank among
+    twins that are trained here.
 
     Args:
         options: those of ``zooaudit evidence verify``, with ``_`` for ``-``.

@@ -24,8 +24,8 @@ from zooaudit.suspects.contract_files import read_contract
 from zooaudit.suspects.opened import OpenSuspect
 
 Answering = Callable[[Any], Any]
-"""Takes float32 images ``[n, c, h, w]`` in [0, 1] as a NumPy array and returns class
-probabilities or logits ``[n, K]``."""
+"""Takes float32 images ``[n, c, h, w]`` in [0, 1] as a NumPy array and returns class probabilities or logits
+``[n, K]``."""
 
 
 @dataclass(frozen=True)
@@ -131,13 +131,12 @@ class Kit:
         answers are kept in the store as evidence.
 
         Suspects that are scored one by one are not corrected for their number: of twenty innocent ones, one
-            is
-        called stolen at level .05 on average. Use ``score_many`` instead.
+        is called stolen at level .05 on average. Use ``score_many`` instead.
 
         Args:
             suspect: see ``Suspect``.
-            name: its name in the evidence; by default its file or address, or the name
-                of the function or class.
+            name: its name in the evidence; by default its file or address, or the name of the function or
+                class.
             options: those of ``zooaudit score``, with ``_`` for ``-``: ``level``,
                 ``access``, ``queries``, ``ask_everything``, ``factory``, ``contract``,
                 ``ledger``, ``budget``, ``suspect_classes``, ``p_value``, ``method``.
@@ -176,8 +175,8 @@ def load_kit(store: str | Path, kit: str = "") -> Kit:
         kit: its id, or the start of it; optional if the store has one kit.
 
     Raises:
-        MissingArtifactError, UnknownNameError: there is no such store, or not exactly one such kit;
-            the message lists the kits.
+        MissingArtifactError, UnknownNameError: there is no such store, or not exactly one such kit; the
+            message lists the kits.
     """
     artifacts = existing_store(str(store), writes=True)
     found = find_kit(artifacts, kit)
@@ -193,8 +192,8 @@ def score_many(kit: Kit, suspects: "Sequence[Suspect | tuple[str, Suspect]]", **
         options: as for ``Kit.score``.
 
     Raises:
-        InputError, SuspectError: as for ``Kit.score``, if there is one suspect; among several, a
-            suspect that cannot be asked is ``cannot tell``.
+        InputError, SuspectError: as for ``Kit.score``, if there is one suspect; among several, a suspect that
+            cannot be asked is ``cannot tell``.
     """
     return _scored(
         kit, [_named(*one) if isinstance(one, tuple) else _named("", one) for one in suspects], options

@@ -30,8 +30,7 @@ def kept_tensors(artifacts: Artifacts, kind: str, inputs: list[Any], make: Calla
 
 
 def digest_of_floats(images: Tensor) -> str:
-    """``tensor_digest`` of uint8 images as floats in [0, 1], in chunks: floats take four times
-    the memory."""
+    """``tensor_digest`` of uint8 images as floats in [0, 1], in chunks: floats take four times the memory."""
     digest = hashlib.sha256(str(tuple(images.shape)).encode())
     for part in images.flatten(0, 2).split(DIGESTED):
         digest.update(to_unit(part).contiguous().numpy().reshape(-1).data)

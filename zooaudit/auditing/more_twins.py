@@ -30,8 +30,8 @@ from zooaudit.zoo.spec import ModelSpec, Role
 
 
 def committed_training(facts: dict[str, Any]) -> OwnTraining | None:
-    """The owner's procedure that trained a kit's twins; None if our own recipe trained the victim,
-    or if there is no procedure.
+    """The owner's procedure that trained a kit's twins; None if our own recipe trained the victim, or if
+    there is no procedure.
 
     Raises:
         InputError: the facts hold something else.

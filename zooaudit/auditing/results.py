@@ -62,8 +62,8 @@ class Judgement:
         return [s.verdict.similarity for s in self.suspects if s.spec.role is role]
 
     def auc(self, innocent: Role) -> float | None:
-        """AUC of piracy models against one family of innocent ones, one score for each model; None
-        without models."""
+        """AUC of piracy models against one family of innocent ones, one score for each model; None without
+        models."""
         return auc(self.scores(Role.PIRACY), self.scores(innocent))
 
     def called_stolen(self, role: Role) -> tuple[int, int]:

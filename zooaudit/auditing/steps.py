@@ -150,8 +150,8 @@ def kit(
     references: list[str],
     twin_test: TwinTest,
 ) -> Kit:
-    """Assemble what is needed to audit a suspect; references are homologous models that did not train
-    the encoder."""
+    """Assemble what is needed to audit a suspect; references are homologous models that did not train the
+    encoder."""
     if not references:
         raise NotEnoughModelsError("no homologous suspect learnt: there is nothing to compare a suspect with")
     bare = Kit(
@@ -186,8 +186,7 @@ def commit_kit(
     artifacts: Artifacts,
     training: OwnTraining | None = None,
 ) -> str:
-    """Store the kit with its known errors and what is needed to make its parts again; return its
-    id."""
+    """Store the kit with its known errors and what is needed to make its parts again; return its id."""
     accused = {
         role: sum(s.spec.role is role and s.verdict.decision is PaperDecision.PIRACY for s in scored)
         for role in Role

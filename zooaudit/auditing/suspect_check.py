@@ -38,10 +38,10 @@ class Noticed:
 
 
 def noticed(test: TwinTest, opened: OpenSuspect, name: str, ask_everything: bool = False) -> Noticed:
-    """Ask a suspect the control questions and see whether its answers make sense. A file is also
-    asked behind other contracts, to suggest the flag that would help; the audit itself always uses
-    the contract as given. An API, which may cost money, is asked no further if its answers are no
-    better than chance, unless ``ask_everything``.
+    """Ask a suspect the control questions and see whether its answers make sense. A file is also asked behind
+    other contracts, to suggest the flag that would help; the audit itself always uses the contract as given.
+    An API, which may cost money, is asked no further if its answers are no better than chance, unless
+    ``ask_everything``.
 
     Raises:
         InputError, SuspectError: the suspect cannot be asked.
@@ -70,9 +70,9 @@ def noticed(test: TwinTest, opened: OpenSuspect, name: str, ask_everything: bool
 
 
 def order_hint(test: TwinTest, answers: Tensor, opened: OpenSuspect) -> str:
-    """A hint that a suspect's answers ``[n, K]`` fit another order of classes, with the setting for
-    it: for an API one of its description, else one of the contract; "" if they fit as they are, or
-    if the order cannot be inferred."""
+    """A hint that a suspect's answers ``[n, K]`` fit another order of classes, with the setting for it: for
+    an API one of its description, else one of the contract; "" if they fit as they are, or if the order
+    cannot be inferred."""
     if not (columns := _order(test, answers, opened)):
         return ""
     setting = f"columns = {list(columns)}" if opened.ledger else f"--contract {_columns(columns)}"
@@ -84,8 +84,8 @@ def _columns(columns: tuple[int, ...]) -> str:
 
 
 def _order(test: TwinTest, answers: Tensor, opened: OpenSuspect) -> tuple[int, ...]:
-    """Which of the suspect's columns seems to hold each class; empty if the order is as stated, or
-    cannot be inferred."""
+    """Which of the suspect's columns seems to hold each class; empty if the order is as stated, or cannot be
+    inferred."""
     if opened.loaded is None:
         return other_order(test, answers) if opened.in_order else ()
     return _own(other_order(test, answers), opened.loaded)
@@ -98,8 +98,8 @@ def _own(columns: tuple[int, ...], loaded: Loaded) -> tuple[int, ...]:
 
 
 def _otherwise(test: TwinTest, opened: OpenSuspect, name: str, found: Control, text: str) -> Noticed:
-    """For a file: the one change to its contract that would make sense of it, perhaps together with
-    another order of classes."""
+    """For a file: the one change to its contract that would make sense of it, perhaps together with another
+    order of classes."""
     one: tuple[Variant, str, int] | None = None
     two: tuple[Variant, str, int] | None = None
     assert opened.loaded is not None and opened.asked is not None

@@ -43,8 +43,7 @@ NO_SOURCES = Sources()
 
 @dataclass(frozen=True, eq=False)
 class Pools:
-    """The images to choose questions from: uint8 ``[n, c, h, w]``, int64 ``[n]``, and the family of
-    each."""
+    """The images to choose questions from: uint8 ``[n, c, h, w]``, int64 ``[n]``, and the family of each."""
 
     images: Tensor
     labels: Tensor
@@ -52,8 +51,8 @@ class Pools:
 
 
 def natural_images(dataset: Dataset, seed: int, most: int) -> ImageSet:
-    """Images from the half of the test set that no model trains or tunes on, in random order: data
-    sets are often sorted by class."""
+    """Images from the half of the test set that no model trains or tunes on, in random order: data sets are
+    often sorted by class."""
     free = untuned(dataset).to("cpu")
     if len(free) < LEAST_POOL:
         raise DataError(
@@ -96,8 +95,7 @@ def _drawn(images: Tensor, most: int, seed: int) -> Tensor:
 def order(
     config: TwinTestConfig, available: Pools, informative: Tensor
 ) -> tuple[Tensor, int, tuple[int, ...]]:
-    """The images to ask, in order: indices into the pools, the number of control questions, and the
-    looks.
+    """The images to ask, in order: indices into the pools, the number of control questions, and the looks.
 
     The first of the natural images, which are in random order, are control questions. Of the others the most
     informative come first, with families mixed as configured, so that every look has some of each.
@@ -129,8 +127,8 @@ def order(
 def informativeness(references: Tensor) -> Tensor:
     """How much models of other procedures differ in their answers ``[R, n, K]`` to each image: float ``[n]``.
 
-    These models were not made from a candidate, so the choice cannot favour one; and it stays the
-    same for twins that are trained later.
+    These models were not made from a candidate, so the choice cannot favour one; and it stays the same for
+    twins that are trained later.
     """
     return (
         references.clamp(min=0).sqrt().var(0).sum(-1)

@@ -1,5 +1,4 @@
-"""The step that makes a kit's twin test: the questions, and the answers of candidates and
-references."""
+"""The step that makes a kit's twin test: the questions, and the answers of candidates and references."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -193,8 +192,8 @@ def assembled(
     procedure: str = "",
     classes: int = 0,
 ) -> TwinTest:
-    """A twin test of the images that ``order`` chose from the pools; ``own`` and ``others`` answer
-    them, in that order."""
+    """A twin test of the images that ``order`` chose from the pools; ``own`` and ``others`` answer them, in
+    that order."""
     asked, control, looks = chosen
     return TwinTest(
         available.images[asked],
@@ -220,8 +219,8 @@ def assembled(
 def answered(
     ids: Sequence[str], images: Tensor, dataset: Dataset, artifacts: Artifacts, count: Count = ignore_count
 ) -> Tensor:
-    """The answers of stored models to uint8 ``[n, c, h, w]``: float32 ``[models, n, K]``; many
-    classes are grouped."""
+    """The answers of stored models to uint8 ``[n, c, h, w]``: float32 ``[models, n, K]``; many classes are
+    grouped."""
     given = clean_answers(ids, images, dataset, artifacts, kept, count)
     return (
         torch.stack([given[id_] for id_ in ids])

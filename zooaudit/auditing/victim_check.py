@@ -19,8 +19,8 @@ BETTER = 0.2
 
 
 def remedy(loaded: Loaded, asked: Asked, sample: ImageSet) -> str:
-    """The flag that raises a victim's accuracy most on a sample of its test images, with that accuracy;
-    "" without one."""
+    """The flag that raises a victim's accuracy most on a sample of its test images, with that accuracy; ""
+    without one."""
     device = sample.images.device
     now = accuracy(loaded.module.to(device), sample)
     found = [(now + BETTER, "")]

@@ -31,8 +31,8 @@ def plan(recipe: Recipe, dataset: Dataset, artifacts: Artifacts, own: OwnModel |
 def plan_for(
     recipe: Recipe, dataset: Dataset, own_victim: str | None, own_training: OwnTraining | None = None
 ) -> Plan:
-    """The plan for an existing victim, with twins if its training procedure is known, or for a
-    victim to train."""
+    """The plan for an existing victim, with twins if its training procedure is known, or for a victim to
+    train."""
     mean, std = dataset.channel_stats
     shape = ModelShape(
         dataset.image_shape, dataset.num_classes, mean, std, recipe.zoo.widths, recipe.zoo.hidden
@@ -68,8 +68,7 @@ def check_sizes(recipe: Recipe, images: int, own: bool) -> None:
 
 
 def _commit_own(own: OwnModel, recipe: Recipe, dataset: Dataset, artifacts: Artifacts) -> None:
-    """Store the user's own victim, unless it is there. A recipe with a higher floor may still refuse
-    it."""
+    """Store the user's own victim, unless it is there. A recipe with a higher floor may still refuse it."""
     there = artifacts.has(KIND, own.id)
     device = dataset.test.images.device
     reached = (
@@ -95,8 +94,7 @@ def _commit_own(own: OwnModel, recipe: Recipe, dataset: Dataset, artifacts: Arti
 def missing_models(plan: Plan, artifacts: Artifacts) -> list[ModelSpec]:
     """Specs of the models that the store lacks. Twins that the owner's own procedure failed to train are
     removed from it and tried again: the owner may have fixed the cause, for example a full disk, without
-        changing
-    the code that their names depend on.
+    changing the code that their names depend on.
     """
     there = set(artifacts.ids(KIND))
     for spec in plan.specs:

@@ -247,8 +247,8 @@ def _notify_failed(built: results.Zoo, notify: Notifier) -> None:
 def _notify_audit(
     done: results.Audit, summary: dict[str, Any], phases: Mapping[str, float], store: str, notify: Notifier
 ) -> None:
-    """The last events of an audit: what failed, each phase, how many suspects were called
-    stolen, and where the report is."""
+    """The last events of an audit: what failed, each phase, how many suspects were called stolen, and where
+    the report is."""
     _notify_failed(done.zoo, notify)
     for name, seconds in phases.items():
         notify("", "phase", name=name, seconds=seconds)

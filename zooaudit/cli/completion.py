@@ -1,5 +1,5 @@
-"""Completion for bash, zsh and fish: a script that contains all subcommands and options, so
-that pressing tab starts no Python."""
+"""Completion for bash, zsh and fish: a script that contains all subcommands and options, so that pressing tab
+starts no Python."""
 
 import argparse
 import shlex
@@ -76,8 +76,8 @@ complete -o default -F _zooaudit zooaudit"""
 
 
 def _cases(known: Known, line: str, listed: Callable[[Iterable[str]], str]) -> str:
-    """A line for each option whose values are known, or that takes any: for the latter there are no
-    words, and files are offered."""
+    """A line for each option whose values are known, or that takes any: for the latter there are no words,
+    and files are offered."""
     found = []
     for name, words in known.items():
         found += [line.format(f"{name} {w.name}", listed(w.values)) for w in words if w.values is not None]

@@ -45,8 +45,8 @@ class Finding:
 
 
 def examine(store: str, cache: Path | None = None) -> list[Finding]:
-    """Check Python, packages, devices, memory, the store's disk or bucket, and data; starts nothing
-    and leaves nothing behind."""
+    """Check Python, packages, devices, memory, the store's disk or bucket, and data; starts nothing and
+    leaves nothing behind."""
     return [
         Finding("zooaudit", f"{__version__}, Python {platform.python_version()}", _python_remedy()),
         *(_package(name) for name in PACKAGES),

@@ -1,5 +1,5 @@
-"""The subcommand ``explain``: show why a piece of evidence got its decision, in the terminal, as
-JSON, or as a page."""
+"""The subcommand ``explain``: show why a piece of evidence got its decision, in the terminal, as JSON, or as
+a page."""
 
 import argparse
 import json

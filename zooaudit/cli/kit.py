@@ -166,8 +166,7 @@ def kit_facts(found: Kit) -> dict[str, Any]:
 
 
 def _lines(facts: dict[str, Any]) -> list[str]:
-    """For people: one fact on each line, without the empty ones, then the results of the kit's
-    checks."""
+    """For people: one fact on each line, without the empty ones, then the results of the kit's checks."""
     lines = [f"{k:<16} {_formatted(k, v)}" for k, v in facts.items() if k != "checked" and not _missing(v)]
     return lines + [f"{row['state']:<16} {row['text']}" for row in facts.get("checked", [])]
 

@@ -1,5 +1,5 @@
-"""The command line: one subcommand for each stage. Imports only what the chosen subcommand needs,
-since torch alone takes seconds."""
+"""The command line: one subcommand for each stage. Imports only what the chosen subcommand needs, since torch
+alone takes seconds."""
 
 import argparse
 import contextlib
@@ -34,8 +34,8 @@ After 3, 4, 5, 7 and 130, repeat the command to go on where it stopped.
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run ``zooaudit`` with arguments; returns the exit code. Our own errors are printed on one line,
-    with ``--debug`` as a traceback."""
+    """Run ``zooaudit`` with arguments; returns the exit code. Our own errors are printed on one line, with
+    ``--debug`` as a traceback."""
     started = time.perf_counter()
     given = sys.argv[1:] if argv is None else argv
     try:

@@ -41,8 +41,8 @@ def reading_of(args: argparse.Namespace) -> Reading:
 def options_of(
     args: argparse.Namespace, *adders: Callable[[Callable[..., argparse.Action]], None]
 ) -> list[str]:
-    """The options that say how data is read, and those of ``adders``, in a form that can be
-    passed on a command line again."""
+    """The options that say how data is read, and those of ``adders``, in a form that can be passed on a
+    command line again."""
     parser = argparse.ArgumentParser()
     for add_to in (*adders, add_data):
         add_to(parser.add_argument)

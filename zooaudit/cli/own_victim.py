@@ -65,8 +65,8 @@ def own_victim(
 
 
 def _check_order(training: OwnTraining, loaded: Loaded, classes: Sequence[str], victim: str) -> None:
-    """Refuse a victim whose classes have another order than the data's: its twins would learn the
-    data's order, and be asked in the victim's."""
+    """Refuse a victim whose classes have another order than the data's: its twins would learn the data's
+    order, and be asked in the victim's."""
     columns = loaded.module.columns if isinstance(loaded.module, Contracted) else ()
     moved = sorted(columns) == list(range(len(classes))) and list(columns) != sorted(columns)
     if not moved or not training.function or not takes_data(imported(training.function), training.function):
@@ -93,8 +93,8 @@ def _own_factory(path: Path) -> str | None:
 
 
 def _for_twins(loaded: Loaded) -> str:
-    """The victim's contract for models that other code builds, as JSON; its classes by their
-    places. "" if it is empty."""
+    """The victim's contract for models that other code builds, as JSON; its classes by their places. "" if it
+    is empty."""
     columns = loaded.module.columns if isinstance(loaded.module, Contracted) else ()
     result = replace(loaded.contract.for_twins(), classes=Classes(columns=columns)).to_json()
     return canonical_json(result) if result else ""

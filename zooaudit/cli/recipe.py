@@ -118,8 +118,8 @@ def _base(name: str, checked: Recipe) -> tuple[Recipe, str]:
 
 
 def _domain(checked: Recipe, args: argparse.Namespace) -> Domain:
-    """The data that the recipe is for, if it is known; else any data of a size that every net can
-    take, to count models."""
+    """The data that the recipe is for, if it is known; else any data of a size that every net can take, to
+    count models."""
     if args.data is not None:
         found = own_data.data_of(args, checked.dataset, notifier(args))
         check_sizes(checked, len(found.train), own=False)

@@ -59,8 +59,8 @@ Notify = Callable[..., None]
 
 
 def _notifier(log: str) -> Notify:
-    """How this command reports its progress: lines, or events. It has its own, since the other
-    commands' imports heavy modules."""
+    """How this command reports its progress: lines, or events. It has its own, since the other commands'
+    imports heavy modules."""
 
     def notify(message: str, event: str, **facts: object) -> None:
         print(event_line(event, **facts) if log == "events" else message, file=sys.stderr, flush=True)
@@ -156,8 +156,8 @@ def _ended_in_time() -> Iterator[None]:
 
 
 def _environment(args: argparse.Namespace) -> Path | None:
-    """Set the environment of the service's processes. Returns the file of keys, after checking that it can
-    be read if it exists; None if no keys are needed."""
+    """Set the environment of the service's processes. Returns the file of keys, after checking that it can be
+    read if it exists; None if no keys are needed."""
     os.environ[names.STORE], os.environ[names.DATA] = args.store, args.data
     os.environ[names.SUSPECTS] = args.suspects
     os.environ[names.QUERIES] = "1" if args.training_images else "0"

@@ -31,8 +31,8 @@ def found(place: str) -> Any:
 
 
 def _of(run: str, options: str, summary: str, *more: str, store: bool = True) -> Subcommand:
-    """A subcommand whose options are added by ``add_NAME`` of a module of ``arguments``; its
-    example is ``NAME`` there."""
+    """A subcommand whose options are added by ``add_NAME`` of a module of ``arguments``; its example is
+    ``NAME`` there."""
     module, _, name = options.partition(":")
     return Subcommand(
         summary, run, (f"arguments.{module}:add_{name}", *more), f"arguments.{module}:{name.upper()}", store

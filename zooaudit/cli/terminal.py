@@ -1,5 +1,5 @@
-"""What the user sees during work: lines and a progress bar, or a log of events, on standard
-error; results on standard output."""
+"""What the user sees during work: lines and a progress bar, or a log of events, on standard error; results on
+standard output."""
 
 import io
 import sys
@@ -25,8 +25,8 @@ class Notifier(Protocol):
     """How a command reports its progress: to a person, or to a log."""
 
     def __call__(self, message: str, event: str = "note", **facts: object) -> None:
-        """Report something: ``message`` to a person, the event and its facts to a log (the message if
-        there are no facts)."""
+        """Report something: ``message`` to a person, the event and its facts to a log (the message if there
+        are no facts)."""
         ...
 
     def watch(self, status: FarmStatus) -> None:
@@ -56,8 +56,8 @@ class Terminal:
 
 
 class EventLog:
-    """One line for each event, ``key=value``: readable in ``ray job logs``, and easy for a log
-    collector to parse."""
+    """One line for each event, ``key=value``: readable in ``ray job logs``, and easy for a log collector to
+    parse."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stderr
@@ -78,8 +78,8 @@ class EventLog:
             self("", "working", phase=phase.name, number=phase.number, of=phase.of, **counted, left_s=left)
 
     def watch(self, status: FarmStatus) -> None:
-        """Report when a model is done (those of a few seconds on one line) or failed, at the end, and
-        at intervals if nothing happens."""
+        """Report when a model is done (those of a few seconds on one line) or failed, at the end, and at
+        intervals if nothing happens."""
         now, result = time.monotonic(), self._shown
         if result and status.done == result.done:
             due = now - self._last >= SIGN_OF_LIFE_EVERY_S
@@ -113,8 +113,8 @@ def say(message: str) -> None:
 
 
 class Asides(io.TextIOBase):
-    """Turns what others print, for example Ray's report of a lost node, into events: the first line
-    of each message."""
+    """Turns what others print, for example Ray's report of a lost node, into events: the first line of each
+    message."""
 
     def __init__(self, log: EventLog) -> None:
         self._log = log

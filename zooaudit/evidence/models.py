@@ -1,5 +1,4 @@
-"""Test somebody else's kit with twins that the checker trains: does the victim still stand out among
-them?"""
+"""Test somebody else's kit with twins that the checker trains: does the victim still stand out among them?"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -43,12 +42,12 @@ class Trial:
 
     Attributes:
         twins: fresh twins of the victim.
-        references: models of other procedures; None for as many as the kit's recipe has; 0 to rely
-            on the kit's own alone.
+        references: models of other procedures; None for as many as the kit's recipe has; 0 to rely on the
+            kit's own alone.
         start: the public checkpoint that the references begin with, as the checker allows it; None for none.
         checkpoints: the checker's copies of those that the recipe's nets begin with.
-        seed: must be unknown to the owner beforehand, who could otherwise make a victim that stands out
-            among just these twins.
+        seed: must be unknown to the owner beforehand, who could otherwise make a victim that stands out among
+            just these twins.
     """
 
     twins: int = 19
@@ -90,8 +89,7 @@ def crosscheck(
         training: the owner's procedure as the checker allows it; a pack never chooses which code runs here.
 
     Raises:
-        InputError: the data is not the kit's, the seed is the owner's, or the twins cannot confirm
-            anything.
+        InputError: the data is not the kit's, the seed is the owner's, or the twins cannot confirm anything.
     """
     kit = opened.kit
     if kit.facts.get("data") != dataset.digest:
@@ -266,8 +264,7 @@ def _confirmed(opened: Opened, fresh: Fresh, trial: Trial) -> list[Finding]:
 
 
 def _ranked(opened: Opened, test: TwinTest, name: str, whose: str) -> Finding:
-    """The pack's decision again, among fresh twins, from the same answers: the suspect is not asked
-    again."""
+    """The pack's decision again, among fresh twins, from the same answers: the suspect is not asked again."""
     meta = opened.evidence.meta
     again: Examined = test.judge(
         opened.answers, meta["level"], Access.named(meta["read_as"]), meta["p_value"], len(opened.answers)

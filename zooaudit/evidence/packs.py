@@ -53,8 +53,7 @@ MOST_MEMBERS = 1000
 
 
 def export(artifacts: Artifacts, id_: str, out: Path, with_victim: bool = False) -> Path:
-    """Pack evidence and its kit into one file, and the victim's weights if the checker is trusted with
-    them.
+    """Pack evidence and its kit into one file, and the victim's weights if the checker is trusted with them.
 
     Args:
         id_: the evidence's, or the start of it if that is unique.
@@ -208,8 +207,8 @@ class Opened:
 
 
 def _check_test(test: TwinTest) -> None:
-    """Raise TypeError unless a kit's twin test is complete: answers of all candidates and references to
-    all questions."""
+    """Raise TypeError unless a kit's twin test is complete: answers of all candidates and references to all
+    questions."""
     asked, columns = len(test.images), test.answers.shape[-1]
     shapes = [(test.answers, len(test.candidates)), (test.reference_answers, len(test.references))]
     whole = (

@@ -1,5 +1,5 @@
-"""Make parts of a kit again from the victim and the data: its UAP, its questions, the victim's
-own answers."""
+"""Make parts of a kit again from the victim and the data: its UAP, its questions, the victim's own
+answers."""
 
 from collections.abc import Iterable
 

@@ -1,5 +1,4 @@
-"""A kit's commitment before a suspect is asked, and the answers and verdict that are stored as
-evidence."""
+"""A kit's commitment before a suspect is asked, and the answers and verdict that are stored as evidence."""
 
 import hashlib
 import json
@@ -98,10 +97,9 @@ def keep(
         together: the suspects that it was judged with; by default none.
         final: the verdict as one of them.
         sha256: of the suspect's files, if there are any.
-        contract: how it was asked: the contract as stated (``said``) and as inferred (``seen``);
-            empty without either.
-        answered: when the ``first`` and the ``last`` answer of an API came, UTC, None if
-            unknown.
+        contract: how it was asked: the contract as stated (``said``) and as inferred (``seen``); empty
+            without either.
+        answered: when the ``first`` and the ``last`` answer of an API came, UTC, None if unknown.
     """
     alone = Together("none", (found.verdict.p_value,), 0)
     meta = commitment(kit, found.verdict.level, access, found.verdict.budget, found.verdict.by) | {

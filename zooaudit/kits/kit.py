@@ -94,8 +94,7 @@ class Kit:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the classes, in the order of the answers; their numbers for kits without
-        names."""
+        """Names of the classes, in the order of the answers; their numbers for kits without names."""
         return tuple(self.facts.get("classes") or map(str, range(self.num_classes)))
 
     def questions(self, views: int | None = None) -> Tensor:
@@ -133,8 +132,8 @@ class Kit:
         return self.similarities_of([answers])[0]
 
     def similarities_of(self, answers: Sequence[Tensor]) -> list[np.ndarray]:
-        """``similarities`` of several suspects, which go through the encoder together; bit for bit what
-        each has by itself."""
+        """``similarities`` of several suspects, which go through the encoder together; bit for bit what each
+        has by itself."""
         if not answers:
             return []
         suspects, victim = torch.cat([fingerprints(a) for a in answers]), fingerprints(self.victim_answers)
@@ -156,8 +155,8 @@ class Kit:
 
         Args:
             name: the suspect's; the random draws of the t-test depend on it.
-            answers: probabilities float32 ``[views, N, 2, K]``, to all views, or at least to as many
-                as the test draws.
+            answers: probabilities float32 ``[views, N, 2, K]``, to all views, or at least to as many as the
+                test draws.
 
         Raises:
             AnswersError: the answers have another form.

@@ -54,8 +54,7 @@ class Requests:
 
 
 def on_s3(operations: Requests) -> Requests:
-    """The S3 requests of operations: pyarrow reads content in bulk, and first asks for its
-    size."""
+    """The S3 requests of operations: pyarrow reads content in bulk, and first asks for its size."""
     return replace(operations, head=operations.head + operations.get)
 
 

@@ -31,8 +31,8 @@ class OwnVictim:
 
     Attributes:
         twin_seconds: for one twin on one of the devices; None if unknown.
-        factory: ``package.module:factory``, which builds the victim's module; "" if unknown, and
-            then its size is unknown too.
+        factory: ``package.module:factory``, which builds the victim's module; "" if unknown, and then its
+            size is unknown too.
     """
 
     twin_seconds: float | None = None

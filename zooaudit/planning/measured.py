@@ -1,5 +1,4 @@
-"""Measured training times (measured.json), and the data sets that a plan knows without reading
-them.
+"""Measured training times (measured.json), and the data sets that a plan knows without reading them.
 
 Seconds are scaled by the work of :mod:`zooaudit.zoo.schedule`.
 """
@@ -71,8 +70,7 @@ class Measured:
         } | own
 
     def seconds(self, spec: ModelSpec, domain: Domain) -> float:
-        """Core seconds for one model; a kind that was never measured takes the slowest measured
-        rate."""
+        """Core seconds for one model; a kind that was never measured takes the slowest measured rate."""
         rates = self.rates(domain.name)
         return relative_cost(spec, domain.train_size) * rates.get(kind(spec), max(rates.values())) / 1e12
 
@@ -84,8 +82,8 @@ def measured() -> Measured:
 
 
 def kind(spec: ModelSpec) -> str:
-    """What a model's time depends on besides its work: for example ``C cloudleak``,
-    ``A trained`` or ``A fine-tune``."""
+    """What a model's time depends on besides its work: for example ``C cloudleak``, ``A trained`` or ``A
+    fine-tune``."""
     if spec.modification is not None:
         return f"{spec.architecture} {spec.modification.kind}"
     return f"{spec.architecture} {spec.extraction.attack if spec.extraction else 'trained'}"

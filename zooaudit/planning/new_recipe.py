@@ -1,7 +1,7 @@
 """From facts to a recipe: every number comes with its reason. Pure.
 
-The rules were derived from the tested recipes (:mod:`zooaudit.recipes.named`): for their data
-they give about these recipes.
+The rules were derived from the tested recipes (:mod:`zooaudit.recipes.named`): for their data they give about
+these recipes.
 """
 
 import math

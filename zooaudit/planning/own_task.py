@@ -32,8 +32,7 @@ class DataFacts:
         image: (channels, height, width).
         fewest, most: training images of the smallest and of the largest class.
         chance: test accuracy of always naming the test set's most frequent class, in [0, 1].
-        linear: test accuracy of a linear model of images shrunk to 8 x 8, in [0, 1]; any net should
-            reach it.
+        linear: test accuracy of a linear model of images shrunk to 8 x 8, in [0, 1]; any net should reach it.
     """
 
     name: str

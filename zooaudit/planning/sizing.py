@@ -1,5 +1,4 @@
-"""What an audit will take: models, hours, bytes, requests, queries. Pure, except that it reads
-measured.json.
+"""What an audit will take: models, hours, bytes, requests, queries. Pure, except that it reads measured.json.
 
 Hours are based on measured training times of models of each kind (:mod:`zooaudit.planning.measured`), scaled
 by the work of :mod:`zooaudit.zoo.schedule`.
@@ -121,8 +120,8 @@ def estimate(recipe: Recipe, domain: Domain, devices: Devices, own: OwnVictim | 
 
 @lru_cache(maxsize=1)
 def planned(recipe: Recipe, domain: Domain, own: OwnVictim | None = None) -> Plan:
-    """The recipe's zoo. Names and seeds differ from those of a real run, which depend on the data,
-    which is not read here."""
+    """The recipe's zoo. Names and seeds differ from those of a real run, which depend on the data, which is
+    not read here."""
     blank = (0.5,) * domain.image[0]
     shape = ModelShape(domain.image, domain.num_classes, blank, blank, recipe.zoo.widths, recipe.zoo.hidden)
     if own is None:
@@ -157,8 +156,8 @@ def critical_path(specs: tuple[ModelSpec, ...], seconds: list[float]) -> float:
 
 
 def training_span(work: float, path: float, devices: int) -> tuple[float, float]:
-    """Shortest and longest time for ``work`` with a critical ``path`` on equal devices, none idle
-    while a model is ready.
+    """Shortest and longest time for ``work`` with a critical ``path`` on equal devices, none idle while a
+    model is ready.
 
     Shortest: neither the path nor an even share of the work can be beaten. Longest: Graham's bound (1969) for
     list scheduling, which is how the work queue works; longest-path-first usually comes close to the

@@ -21,8 +21,7 @@ from zooaudit.zoo.spec import Role
 
 
 def pools_of(recipe: Recipe, test_images: int) -> tuple[str, ...]:
-    """The family of each image in the twin test's pools; without a query log or the user's own
-    images."""
+    """The family of each image in the twin test's pools; without a query log or the user's own images."""
     config = recipe.twin_test
     natural = min(config.pool, test_images - round(test_images / 2))
     return (NATURAL,) * natural + (FOREIGN,) * (config.pool // 2 if config.foreign else 0)

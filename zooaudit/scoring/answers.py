@@ -23,12 +23,11 @@ Method = Literal["twins", "paper"]
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """One suspect's answers, float32 ``[n, K]``, to the first n questions of a method; not
-    checked yet.
+    """One suspect's answers, float32 ``[n, K]``, to the first n questions of a method; not checked yet.
 
     ``level``, ``access``, ``by`` and ``horizon`` are those of
-    :meth:`~zooaudit.verdict.twin_test.TwinTest.judge`, for ``twins``; ``suspects``: how
-    many were judged at the same time, each by itself.
+    :meth:`~zooaudit.verdict.twin_test.TwinTest.judge`, for ``twins``; ``suspects``: how many were judged at
+    the same time, each by itself.
     """
 
     kit: Kit

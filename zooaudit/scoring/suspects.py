@@ -15,8 +15,7 @@ from zooaudit.verdict.examined import Examined
 
 
 class Say(Protocol):
-    """Receives progress: a message for people, "" for none, and an event with its facts for a
-    log."""
+    """Receives progress: a message for people, "" for none, and an event with its facts for a log."""
 
     def __call__(self, message: str, event: str = "note", **facts: object) -> None: ...
 
@@ -65,8 +64,7 @@ class Named:
 
 @dataclass(eq=False)
 class Case:
-    """One suspect: how it is asked, the result of its answers, any failure, and the facts to
-    report."""
+    """One suspect: how it is asked, the result of its answers, any failure, and the facts to report."""
 
     named: Named
     kit: str

@@ -67,8 +67,8 @@ class AccessLog:
     """ASGI middleware. Neither keys nor bodies are written.
 
     Args:
-        folder: holds the files ``access-<process>.jsonl``, and the older
-            ``access-<process>-<time>.jsonl``; None for none.
+        folder: holds the files ``access-<process>.jsonl``, and the older ``access-<process>-<time>.jsonl``;
+            None for none.
         clock: in seconds.
     """
 

@@ -54,8 +54,8 @@ def refuse_unless_named(url: str, named: Sequence[str]) -> None:
 
 
 def _below(scheme: str, host: str, path: str, named: str) -> bool:
-    """Whether an address is a named one, or below it. A path that servers read differently is never
-    below it."""
+    """Whether an address is a named one, or below it. A path that servers read differently is never below
+    it."""
     other = urlsplit(named)
     name = f"[{other.hostname}]" if ":" in (other.hostname or "") else other.hostname
     if (scheme, host) != (other.scheme, f"{name}:{other.port or PORTS[other.scheme]}") or ODD.search(path):
@@ -65,8 +65,7 @@ def _below(scheme: str, host: str, path: str, named: str) -> bool:
 
 
 def meant_by(address: IPAddress) -> list[IPAddress]:
-    """An address, and the IPv4 addresses within an IPv6 address that a gateway or tunnel would
-    go to."""
+    """An address, and the IPv4 addresses within an IPv6 address that a gateway or tunnel would go to."""
     if not isinstance(address, ipaddress.IPv6Address):
         return [address]
     number, low = int(address), ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)

@@ -1,5 +1,4 @@
-"""The application: its routes, the log of each request, and the form of errors. It does not know
-Ray."""
+"""The application: its routes, the log of each request, and the form of errors. It does not know Ray."""
 
 from fastapi import FastAPI
 

@@ -1,5 +1,4 @@
-"""The queue of waiting audits. No key can keep the others waiting, however many audits it
-has."""
+"""The queue of waiting audits. No key can keep the others waiting, however many audits it has."""
 
 import threading
 import time

@@ -80,8 +80,7 @@ class AuditRecords:
         """Enter a new audit, queued; returns its id.
 
         Args:
-            request_key, body: the caller's key for this request, and the digest of the body;
-                see ``known``.
+            request_key, body: the caller's key for this request, and the digest of the body; see ``known``.
         """
         id_, now = uuid.uuid4().hex[:16], time.time()
         row = (id_, now, now, owner, kit, json.dumps(asked), QUEUED, "{}", None, "", 0)
@@ -114,8 +113,8 @@ class AuditRecords:
         return (str(found[0]), str(found[1])) if found else None
 
     def note(self, id_: str, **changes: Any) -> None:
-        """Change an audit's ``state``, ``progress``, ``result`` or ``error``; an audit that has ended
-        stays as it is."""
+        """Change an audit's ``state``, ``progress``, ``result`` or ``error``; an audit that has ended stays
+        as it is."""
         ended = changes.get("state") not in (None, *OPEN)
         if ended:
             changes["asked"] = _without_secrets((self.get(id_) or {}).get("asked", {}))

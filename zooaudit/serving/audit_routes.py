@@ -109,9 +109,8 @@ async def audits(
     limit: Limit = MOST_LISTED,
     cursor: Cursor = None,
 ) -> audit_schemas.Audits:
-    """This key's audits, or everybody's with the scope admin, in pages: first those that have
-    not ended, then the newest first. An audit that ends between two pages may be on both; none is
-    left out."""
+    """This key's audits, or everybody's with the scope admin, in pages: first those that have not ended, then
+    the newest first. An audit that ends between two pages may be on both; none is left out."""
     whose, after = None if "admin" in key.scopes else key.name, place_of(cursor, (int, float, str))
     found = await service.audits.all(whose, state or "", limit + 1, after)
     following = cursor_of(AuditRecords.place(found[limit - 1])) if len(found) > limit else None

@@ -26,8 +26,8 @@ class AuditRequest(Schema):
     suspect_classes: int | None = Field(default=None, ge=2, le=100_000)
     """The suspect's number of classes, if it is not the kit's."""
     ask_everything: bool = False
-    """Ask all questions, even when the decision is settled, or when the first answers are no
-    better than chance."""
+    """Ask all questions, even when the decision is settled, or when the first answers are no better than
+    chance."""
 
     fresh: bool = False
     """Ask everything again: use no answers of earlier audits, and leave those as they are."""

@@ -1,5 +1,4 @@
-"""Audits in the background: the service asks a suspect itself. Unfinished audits continue after a
-restart."""
+"""Audits in the background: the service asks a suspect itself. Unfinished audits continue after a restart."""
 
 import logging
 import sqlite3
@@ -103,8 +102,7 @@ class Auditor:
             RepeatedError: the caller used that key for another request.
             InputError: the audit cannot be made, and why.
             LimitError: its key has too many open audits, or has spent its quota.
-            StoreError: no such kit, or the store does not answer; ``NotWrittenError``: the
-                disk is full.
+            StoreError: no such kit, or the store does not answer; ``NotWrittenError``: the disk is full.
         """
         body = digest_of(asked)
         if before := self._sent_before(owner, request_key, body):

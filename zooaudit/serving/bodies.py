@@ -30,8 +30,8 @@ TABLE_BYTES_A_NUMBER = 32
 """Bytes of a number in a Parquet file's table, of which eight are needed: enough to report a list that is
 slightly too long as such."""
 INLINE_BYTES = 2**19
-"""Bodies up to this size, in a simple form, are read in the event loop: 20 views,
-N=100, K=10 as JSON take 3 ms."""
+"""Bodies up to this size, in a simple form, are read in the event loop: 20 views, N=100, K=10 as JSON take 3
+ms."""
 
 
 def most_bytes(rows: int, num_classes: int) -> int:

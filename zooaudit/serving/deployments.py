@@ -34,16 +34,14 @@ log = logging.getLogger(__name__)
 AT_ONCE, WAITING = 64, 64
 """How many requests a replica takes, and how many wait in each proxy before more are refused with 503. If a
 replica takes fewer, Serve's router asks it again at growing intervals while cores idle: with 16, half of an
-empty handler's requests a second. All bodies are held in memory, but the numbers of only a few at a
-time."""
+empty handler's requests a second. All bodies are held in memory, but the numbers of only a few at a time."""
 METRICS_S = 10.0
 BATCH = 16
 """The most scores that are computed together; none waits for others to arrive."""
 INLINE_NUMBERS = 2**20
 """Batches up to this size (16 of 20 views, N=100, K=10: 50 ms; the twin test: 60 ms) are computed in the
-event
-loop: a second thread would only compete for Python's lock, which costs a fifth of the scores a second. In a
-thread run larger ones, and those that name an access level, whose first score prepares what later ones
+event loop: a second thread would only compete for Python's lock, which costs a fifth of the scores a second.
+In a thread run larger ones, and those that name an access level, whose first score prepares what later ones
 use."""
 
 
@@ -128,8 +126,8 @@ def application(arguments: dict[str, str]) -> Any:
     """The Serve application; settings are read here, so that a wrong one stops the start.
 
     Args:
-        arguments: Serve passes those of the command line or config; none are accepted, since all settings
-            are in the environment.
+        arguments: Serve passes those of the command line or config; none are accepted, since all settings are
+            in the environment.
 
     Raises:
         ConfigError, InputError: there are arguments, or as ``Settings.from_environment``.

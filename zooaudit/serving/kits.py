@@ -68,8 +68,8 @@ class Kits:
         return summary, kit
 
     def _prepare(self, kit: Kit) -> None:
-        """Prepare what verdicts need here, not while requests wait; for labels too, unless one such kit
-        fills the memory."""
+        """Prepare what verdicts need here, not while requests wait; for labels too, unless one such kit fills
+        the memory."""
         for access in (Access(), Access("label")):
             if kit.twin_test.kept_bytes <= self._most_bytes / 4:
                 kit.twin_test.prepare(access)

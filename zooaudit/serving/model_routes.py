@@ -1,5 +1,4 @@
-"""The route for a suspect that is a file: asked in a process of its own, if the operator
-allows it."""
+"""The route for a suspect that is a file: asked in a process of its own, if the operator allows it."""
 
 import hashlib
 import tempfile

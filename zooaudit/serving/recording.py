@@ -16,8 +16,7 @@ KEEP_S = 5.0
 
 
 async def kept(service: Service, key: Key, asked: dict[str, Any], score: Score, answers: bytes) -> Score:
-    """Store a score, and return it with its id. If it cannot be stored, it is returned without
-    one."""
+    """Store a score, and return it with its id. If it cannot be stored, it is returned without one."""
     if service.settings.data is None:
         return score
     try:

@@ -1,5 +1,4 @@
-"""What all of the service's responses have: HEAD, and headers that keep verdicts out of
-caches."""
+"""What all of the service's responses have: HEAD, and headers that keep verdicts out of caches."""
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send

@@ -20,8 +20,8 @@ class Answers(Schema):
     each class, or a label."""
 
     model_config = ConfigDict(extra="allow", strict=True, json_schema_extra={"additionalProperties": False})
-    """Unknown fields are refused by the reader of these; "forbid" would make an error of each one, and
-    there may be a million."""
+    """Unknown fields are refused by the reader of these; "forbid" would make an error of each one, and there
+    may be a million."""
 
     answers: Rows | None = None
     labels: Labels | None = None
@@ -69,8 +69,7 @@ class Kits(Page):
 
 
 class Question(Schema):
-    """An image that a suspect is asked: its number, and its pixels in [0, 1], by channel and
-    row."""
+    """An image that a suspect is asked: its number, and its pixels in [0, 1], by channel and row."""
 
     query: int
     image: list[float]
@@ -110,8 +109,7 @@ class KitDetail(KitSummary):
 
 
 class Checked(Schema):
-    """A check of the verdict's assumption: that the victim is a draw of the procedure that made its
-    twins."""
+    """A check of the verdict's assumption: that the victim is a draw of the procedure that made its twins."""
 
     check: str
     state: Literal["ok", "caution", "refused", "no references"]
@@ -223,8 +221,7 @@ class Score(Schema):
     seconds: float = Field(ge=0)
     """Time for this request after its body arrived: kit, parsing, verdict."""
     id: str = ""
-    """The verdict's id, at /verdicts; "" if this service stores none, or its disk is
-    full."""
+    """The verdict's id, at /verdicts; "" if this service stores none, or its disk is full."""
 
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]

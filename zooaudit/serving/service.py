@@ -108,8 +108,7 @@ class Service:
         return await anyio.to_thread.run_sync(read, *args, limiter=self._readers)
 
     async def sending(self, make: Callable[..., Response], *args: Any) -> Response:
-        """Run ``make`` in a thread, one or two at a time: a download is in memory several times
-        over."""
+        """Run ``make`` in a thread, one or two at a time: a download is in memory several times over."""
         return await anyio.to_thread.run_sync(make, *args, limiter=self._downloads)
 
     async def working(self, make: Callable[..., Any], *args: Any) -> Any:

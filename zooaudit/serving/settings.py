@@ -34,13 +34,13 @@ class Settings:
         keys: SHA-256 of keys that may read, score and audit, 64 lower-case hex digits each.
         keys_file: TOML file of keys, each with a name, scopes, a rate and an expiry date; None for none. With
             neither, the service needs no keys.
-        training_images: whether callers may fetch the questions of the paper's test, which show images of
-            the victim's training set.
+        training_images: whether callers may fetch the questions of the paper's test, which show images of the
+            victim's training set.
         body_bytes: the largest request.
         kits_bytes: of kits in memory; one is held whatever its size.
         model_bytes: the largest suspect file that is run here; 0 for none.
-        data: the folder for audits, their ledgers and the access log; None for a service that does not
-            ask suspects.
+        data: the folder for audits, their ledgers and the access log; None for a service that does not ask
+            suspects.
         suspects: hosts, host:port, or beginnings of addresses that it may ask; none unless named.
         hosts: further names for this machine, under which a service without keys is reached.
         open_audits: the most audits of one key that have not ended.

@@ -48,8 +48,7 @@ class Limits:
 
 
 class Spending:
-    """One audit's charges and time, counted for its key and its suspect's host as they
-    arise."""
+    """One audit's charges and time, counted for its key and its suspect's host as they arise."""
 
     def __init__(self, limits: Limits, id_: str, owner: str, host: str) -> None:
         self._limits, self._id, self._owner, self._host = limits, id_, owner, host

@@ -20,8 +20,7 @@ async def refuse_unread(request: Request) -> None:
     """Check a request to one of the routes.
 
     Raises:
-        Refused: 422, a query parameter is unknown or repeated, or a header for this service
-            is unknown.
+        Refused: 422, a query parameter is unknown or repeated, or a header for this service is unknown.
     """
     queries, headers = _read(request.scope["route"].dependant)
     for name, times in Counter(name for name, _ in request.query_params.multi_items()).items():

@@ -105,8 +105,8 @@ async def page(id_: str, service: Shared, key: Mine) -> HTMLResponse:
 
 @router.get("/verdicts/{id_}/explanation", tags=["verdicts"], responses=UNEXPLAINED)
 async def explanation(id_: str, service: Shared, key: Trusted) -> Explanation:
-    """Why a score or an audit ended as it did: the victim among its twins, and the
-    questions with the most weight."""
+    """Why a score or an audit ended as it did: the victim among its twins, and the questions with the most
+    weight."""
     case = await _case(id_, service, key)
     return Explanation(**(await service.working(case.as_json)))
 

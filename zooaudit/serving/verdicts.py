@@ -97,8 +97,8 @@ class Verdicts:
             raise StoreError(f"the kept verdicts {path} cannot be used: {error}") from error
 
     def keep(self, owner: str, asked: dict[str, Any], score: dict[str, Any], answers: bytes) -> str:
-        """Store a score; returns its id. The same answers of the same suspect, judged with the same
-        settings, are one verdict.
+        """Store a score; returns its id. The same answers of the same suspect, judged with the same settings,
+        are one verdict.
 
         Args:
             asked: the settings of the request.

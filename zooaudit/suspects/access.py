@@ -15,8 +15,7 @@ Kind = Literal["probabilities", "top", "rounded", "label"]
 
 @dataclass(frozen=True)
 class Access:
-    """One access level. ``detail`` is the k of ``top``, the decimals of ``rounded``, and 0 for the
-    others."""
+    """One access level. ``detail`` is the k of ``top``, the decimals of ``rounded``, and 0 for the others."""
 
     kind: Kind = "probabilities"
     detail: int = 0
@@ -45,11 +44,10 @@ class Access:
 
     @staticmethod
     def seen(answers: Tensor) -> "Access":
-        """The access level that answers ``[n, K]`` seem to come from, for an interface that is not
-        described.
+        """The access level that answers ``[n, K]`` seem to come from, for an interface that is not described.
 
-        Labels, then the fewest decimals (up to 4) that all answers have, then the largest number
-        of classes that any of them names.
+        Labels, then the fewest decimals (up to 4) that all answers have, then the largest number of classes
+        that any of them names.
         """
         label = Access("label")
         if torch.equal(label.reduced(answers), answers):
@@ -61,8 +59,7 @@ class Access:
         return Access("top", named) if named < answers.shape[1] else Access()
 
     def within(self, seen: "Access") -> bool:
-        """Whether an interface that looks like ``seen`` gives at least as much as this level
-        claims."""
+        """Whether an interface that looks like ``seen`` gives at least as much as this level claims."""
         if seen.kind == "probabilities" or self.kind == "label":
             return True
         return self.kind == seen.kind and self.detail <= seen.detail
@@ -72,8 +69,8 @@ class Access:
         return f"{self.kind}-{self.detail}" if self.kind in ("top", "rounded") else self.kind
 
     def reduced(self, answers: Tensor) -> Tensor:
-        """The answers ``answers``, probabilities float32 ``[..., K]``, as an interface of this level
-        gives them, in the same shape.
+        """The answers ``answers``, probabilities float32 ``[..., K]``, as an interface of this level gives
+        them, in the same shape.
 
         A class that is left out is 0; a label is 1 for its class. Rounded answers need not sum to 1.
         """

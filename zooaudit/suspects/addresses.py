@@ -40,8 +40,8 @@ def is_address_of_suspects(name: str) -> bool:
 
 
 def without_keys(text: str) -> str:
-    """An address that may be shown and stored: keys in it, by their name or look, become ``***``. Other
-    texts stay as they are."""
+    """An address that may be shown and stored: keys in it, by their name or look, become ``***``. Other texts
+    stay as they are."""
     if "://" not in text:
         return text
     text = re.sub(r"(://)[^/?#@\s]*(?:@[^/?#@\s]*)*@", r"\1***@", text)

@@ -18,8 +18,8 @@ class AnswerRows:
     """Answers as they arrived, in the order of the questions.
 
     Attributes:
-        answers: numbers ``[n, K']``; or a flat array whose row length is unknown; or a list of
-            values that ``Naming`` reads.
+        answers: numbers ``[n, K']``; or a flat array whose row length is unknown; or a list of values that
+            ``Naming`` reads.
         kits: the kits whose questions they claim to answer.
     """
 
@@ -28,8 +28,8 @@ class AnswerRows:
 
     @property
     def width(self) -> int | None:
-        """How many numbers the first answer has; None if it is not a list of numbers, or if the row
-        length is unknown."""
+        """How many numbers the first answer has; None if it is not a list of numbers, or if the row length is
+        unknown."""
         if isinstance(self.answers, Tensor):
             return self.answers.shape[1] if self.answers.ndim == 2 and len(self.answers) else None
         first = next(iter(self.answers), None)

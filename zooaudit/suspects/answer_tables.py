@@ -106,8 +106,8 @@ def _numbers(lists: pa.Array) -> Tensor:
 
 
 def from_stream(body: bytes) -> pa.Table:
-    """The table of an Arrow stream. Its size in memory is known before it is read: compressed buffers
-    are refused.
+    """The table of an Arrow stream. Its size in memory is known before it is read: compressed buffers are
+    refused.
 
     Raises:
         AnswersError: buffers or messages of another kind.

@@ -92,8 +92,8 @@ def _from_objects(rows: list[dict[str, Any]], names: Sequence[str]) -> AnswerRow
 
 
 def _npy(body: bytes) -> AnswerRows:
-    """Numbers ``[n, K]``, or labels ``[n]``: whole numbers or names. The header is checked before
-    anything is allocated."""
+    """Numbers ``[n, K]``, or labels ``[n]``: whole numbers or names. The header is checked before anything is
+    allocated."""
     file = io.BytesIO(body)
     version = np.lib.format.read_magic(file)
     if version not in ((1, 0), (2, 0)):

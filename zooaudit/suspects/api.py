@@ -31,8 +31,8 @@ class ApiBlackBox:
     described, so that its values are taken as they are. rate_limit: by ``remote.rate`` unless given.
     cancelled: called before every request; true stops. abandoned: whether a stop also drops requests in
     flight, which may have been paid for; by default they are waited for. say: called with what is found out
-    about the suspect and with waits, one line each.
-    troubled: called when the suspect does not answer while it is retried, and with None once it does.
+    about the suspect and with waits, one line each. troubled: called when the suspect does not answer while
+    it is retried, and with None once it does.
     """
 
     def __init__(

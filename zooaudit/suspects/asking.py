@@ -43,8 +43,8 @@ class Asking:
         return self.stop.is_set() or self.cancelled()
 
     def abandoned(self) -> bool:
-        """Whether requests in flight are dropped too. A failure of another request is no reason: these
-        are paid for."""
+        """Whether requests in flight are dropped too. A failure of another request is no reason: these are
+        paid for."""
         return self.interrupted.is_set() or self.let_go()
 
     def take(self, count: int) -> list[Item]:

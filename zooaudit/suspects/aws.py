@@ -12,8 +12,8 @@ from zooaudit.suspects.transport import Refusal
 
 
 class Aws:
-    """AWS Signature Version 4, with credentials from the environment, files, roles or the
-    machine, renewed when they expire.
+    """AWS Signature Version 4, with credentials from the environment, files, roles or the machine, renewed
+    when they expire.
 
     Raises:
         ConfigError: no credentials, or no region or service.

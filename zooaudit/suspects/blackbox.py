@@ -17,8 +17,8 @@ Reading = Literal["any", "guess", "stated"]
 
 
 class BlackBox(Protocol):
-    """Something that answers images with class probabilities. An attacker and an auditor see a
-    model only through this."""
+    """Something that answers images with class probabilities. An attacker and an auditor see a model only
+    through this."""
 
     @property
     def queries(self) -> int:
@@ -34,8 +34,8 @@ class TorchBlackBox:
     """A torch module that is asked as a black box.
 
     Args:
-        module: returns logits, or probabilities (rows that are not negative and sum to 1),
-            ``[n, num_classes]``.
+        module: returns logits, or probabilities (rows that are not negative and sum to 1), ``[n,
+            num_classes]``.
         num_classes: K, checked on every answer.
         name: used in errors.
         reading: ``any``: whatever is not probabilities is read as logits. ``guess``: the same, but values in
@@ -176,7 +176,7 @@ def to_probabilities(
 
 
 def _scaled(scores: Tensor) -> bool:
-    """Whether rows look like percentages, or counts out of 255: not negative, and all with about the
-    same sum. Logits do not."""
+    """Whether rows look like percentages, or counts out of 255: not negative, and all with about the same
+    sum. Logits do not."""
     sums = scores.sum(1)
     return len(scores) > 1 and bool((scores >= 0).all()) and float(sums.std()) <= SCALED * float(sums.mean())

@@ -117,8 +117,8 @@ class Output:
 
     Attributes:
         values: by default inferred: whole probabilities if rows sum to 1, else logits.
-        name, index: of the output, if there are several; by default the one of the right
-            width, or ``logits``.
+        name, index: of the output, if there are several; by default the one of the right width, or
+            ``logits``.
     """
 
     values: Values = ""
@@ -200,8 +200,7 @@ class Classes:
         return tuple(MISSING if name in self.missing else at for name, at in zip(kit, found, strict=True))
 
     def place(self, name: str) -> int:
-        """The column of this name, ``MISSING`` if there is none; case is ignored unless that is
-        ambiguous."""
+        """The column of this name, ``MISSING`` if there is none; case is ignored unless that is ambiguous."""
         for key in (str.strip, lambda s: s.strip().casefold()):
             same = [i for i, n in enumerate(self.names) if key(n) == key(name)]
             if len(same) > 1:
@@ -223,14 +222,13 @@ class Contract:
     classes: Classes = field(default_factory=Classes)
 
     def to_json(self) -> dict[str, dict[str, Any]]:
-        """The stated fields only, as plain values for ids, records and files; ``contract_of`` reads
-        them."""
+        """The stated fields only, as plain values for ids, records and files; ``contract_of`` reads them."""
         tables = {f.name: _said(getattr(self, f.name)) for f in fields(self)}
         return {name: table for name, table in tables.items() if table}
 
     def over(self, seen: "Contract") -> "Contract":
-        """This contract, filled up with what was inferred. Fields that only make sense together
-        come from the same one."""
+        """This contract, filled up with what was inferred. Fields that only make sense together come from the
+        same one."""
         mine, other = self.input, seen.input
         if not mine.size:
             mine = replace(
@@ -259,8 +257,8 @@ class Contract:
         return Contract(replace(mine, **rest), output, classes)
 
     def for_twins(self) -> "Contract":
-        """The contract for models that other code builds from the same weights: without what
-        belongs to the file alone."""
+        """The contract for models that other code builds from the same weights: without what belongs to the
+        file alone."""
         return replace(self, input=replace(self.input, batch=0, name=""))
 
 

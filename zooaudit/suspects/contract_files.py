@@ -133,8 +133,8 @@ def _is(value: Any, kinds: tuple[type, ...]) -> bool:
 
 
 def read_contract(words: Sequence[str]) -> Contract:
-    """A contract from the command line: a TOML file, ``table.field=value`` words in TOML's syntax,
-    or both; later ones win.
+    """A contract from the command line: a TOML file, ``table.field=value`` words in TOML's syntax, or both;
+    later ones win.
 
     Raises:
         InputError: no such file, or not TOML; ConfigError: see ``contract_of``.

@@ -1,5 +1,5 @@
-"""A model behind its contract: takes images in [0, 1] ``[n, c, h, w]`` and returns logits or
-probabilities of the kit's classes."""
+"""A model behind its contract: takes images in [0, 1] ``[n, c, h, w]`` and returns logits or probabilities of
+the kit's classes."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -67,13 +67,13 @@ def bare(module: nn.Module) -> nn.Module:
 
 
 class ContractedBox:
-    """A black box behind a contract, for suspects over the network: the same preprocessing and the
-    same choice of columns.
+    """A black box behind a contract, for suspects over the network: the same preprocessing and the same
+    choice of columns.
 
     Args:
         black_box: takes what ``prepare`` returns and answers with scores of all its classes.
-        geometry_only: change only channels and size, and leave pixels in [0, 1], since images sent as
-            PNG can hold nothing else.
+        geometry_only: change only channels and size, and leave pixels in [0, 1], since images sent as PNG can
+            hold nothing else.
     """
 
     def __init__(

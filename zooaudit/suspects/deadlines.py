@@ -84,8 +84,7 @@ def looked_up(host: str, port: int, clock: Clock) -> list[Any]:
     lacks.
 
     Raises:
-        OSError: the name is unknown.
-        StoppedError, or the clock's exception: it took too long.
+        OSError: the name is unknown. StoppedError, or the clock's exception: it took too long.
     """
     with suppress(OSError, UnicodeError):  # a name; an address needs no look-up
         return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)

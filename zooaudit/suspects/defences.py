@@ -1,5 +1,4 @@
-"""What a thief may do to questions and answers to be less recognisable; the model itself stays
-as it is."""
+"""What a thief may do to questions and answers to be less recognisable; the model itself stays as it is."""
 
 import io
 from collections.abc import Callable
@@ -29,9 +28,9 @@ def _as_they_are(answers: Tensor, seed: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Defence:
-    """Attributes: questions: changes images float ``[n, c, h, w]`` in [0, 1] before the model
-    sees them. answers: changes its probabilities ``[n, K]`` before they are returned; the
-    number seeds randomness, one seed for each model.
+    """Attributes: questions: changes images float ``[n, c, h, w]`` in [0, 1] before the model sees them.
+    answers: changes its probabilities ``[n, K]`` before they are returned; the number seeds randomness, one
+    seed for each model.
     """
 
     name: str

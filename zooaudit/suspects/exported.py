@@ -31,8 +31,8 @@ SAMPLE_INPUTS = "data/sample_inputs/model.pt"
 GRAPH = "models/model.json"
 WORD = re.compile(r"[A-Za-z0-9_.+]*")
 LAYER = re.compile(r"[A-Za-z0-9_.+-]*")
-"""Names of layers and weights may have a hyphen: torch looks them up between quotes, and never
-pastes them elsewhere."""
+"""Names of layers and weights may have a hyphen: torch looks them up between quotes, and never pastes them
+elsewhere."""
 SYMBOL = r"Symbol\('[A-Za-z0-9_]+'(?:, (?:positive|nonnegative|integer)=True)*\)"
 OPERATOR = (
     r"torch\.ops\.aten\.\w+\.\w+|torch\.sym_(?:max|min|not|int|float)"
@@ -65,8 +65,8 @@ EXPECTED = {
 
 
 class ExportedModule(nn.Module):
-    """An exported graph that accepts ``eval()`` like any module; a graph is frozen in one mode, and
-    itself refuses the call."""
+    """An exported graph that accepts ``eval()`` like any module; a graph is frozen in one mode, and itself
+    refuses the call."""
 
     def __init__(self, graph: nn.Module, described: Described = Described()) -> None:  # noqa: B008  frozen
         super().__init__()
@@ -134,9 +134,9 @@ def _without_pickles(path: Path) -> io.BytesIO:
 
 
 def _without_code(path: Path, value: Any, within: str = "") -> Any:
-    """The graph without its free texts (stack traces). Raises ModelError if any other text in it is more
-    than a name, an operator or a size: torch pastes names into source, evaluates sizes as Python, and
-    looks operators up by name.
+    """The graph without its free texts (stack traces). Raises ModelError if any other text in it is more than
+    a name, an operator or a size: torch pastes names into source, evaluates sizes as Python, and looks
+    operators up by name.
     """
     if isinstance(value, dict):
         return {
@@ -168,8 +168,8 @@ def _unknown(path: Path, text: str, within: str) -> ModelError:
 
 
 def _tree_anew(path: Path, text: str) -> str:
-    """The tree of a program's outputs, rebuilt from tuples and dicts, whatever types it names: torch
-    would import these."""
+    """The tree of a program's outputs, rebuilt from tuples and dicts, whatever types it names: torch would
+    import these."""
     try:
         protocol, tree = json.loads(text)
         return json.dumps([int(protocol), _branch(tree)])

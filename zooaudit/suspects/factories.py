@@ -1,5 +1,5 @@
-"""Build a module that weights go into: ``package.module:callable``, ``timm:NAME``,
-``torchvision:NAME`` or ``hf:FOLDER``."""
+"""Build a module that weights go into: ``package.module:callable``, ``timm:NAME``, ``torchvision:NAME`` or
+``hf:FOLDER``."""
 
 import importlib
 import sys
@@ -17,8 +17,8 @@ from zooaudit.suspects.named_nets import build_named, is_named
 def call_factory(
     factory: str, weights: Mapping[str, Tensor] | None = None, num_classes: int | None = None
 ) -> nn.Module:
-    """The module that a factory builds: a callable of the user's, a timm or torchvision net, or
-    the net of a folder.
+    """The module that a factory builds: a callable of the user's, a timm or torchvision net, or the net of a
+    folder.
 
     Args:
         weights: will go into the module; a named net takes its number of classes from them.

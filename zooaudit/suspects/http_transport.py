@@ -247,8 +247,8 @@ def _trusted(ca: str) -> ssl.SSLContext:
 
 
 def fetch_of(remote: Remote) -> Fetch:
-    """Ask a token server with a suspect's time-out and certificates, but without its headers, since
-    the server is not part of it."""
+    """Ask a token server with a suspect's time-out and certificates, but without its headers, since the
+    server is not part of it."""
 
     def fetch(url: str, headers: Headers, body: bytes) -> tuple[int, Mapping[str, str], str]:
         message = Message(headers["Content-Type"], body)

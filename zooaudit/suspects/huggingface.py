@@ -2,8 +2,7 @@
 with its own preprocessing.
 
 Local files only, no code from the folder, no pickles. ``preprocessor_config.json`` becomes a contract, which
-is checked against the processor itself on random images: a processor that does anything else is
-refused.
+is checked against the processor itself on random images: a processor that does anything else is refused.
 """
 
 import contextlib

@@ -34,8 +34,8 @@ CREATE TABLE IF NOT EXISTS requests (
 CREATE TABLE IF NOT EXISTS seen (told TEXT PRIMARY KEY);
 """
 SENT, ANSWERED, REFUSED, LOST = "sent", "answered", "refused", "lost"
-"""Outcomes of a request. A request that was sent or lost may have been answered, and paid for, so it
-counts. A refused one does not."""
+"""Outcomes of a request. A request that was sent or lost may have been answered, and paid for, so it counts.
+A refused one does not."""
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 PASSING = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY)
@@ -164,8 +164,7 @@ class Ledger:
 
     def saw(self, notes: Sequence[str]) -> bool:
         """Store the suspect's description of itself, a line each. Returns whether an earlier run saw another
-        one: then its answers were read in several ways, and ``seen`` lists all
-        descriptions."""
+        one: then its answers were read in several ways, and ``seen`` lists all descriptions."""
         with self._lock, self._writing(), self._transaction():
             before = self._seen()
             self._db.executemany("INSERT OR IGNORE INTO seen VALUES (?)", [(line,) for line in notes])

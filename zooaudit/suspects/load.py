@@ -86,8 +86,8 @@ def load(path: Path, factory: str | None, asked: Asked) -> Loaded:
         factory: for weights: what builds the module that they go into.
 
     Raises:
-        ModelError: the file, the factory, the weights or the output are wrong; the message says what
-            was expected.
+        ModelError: the file, the factory, the weights or the output are wrong; the message says what was
+            expected.
         ConfigError: the contract does not fit the model, the images or the classes.
     """
     return fitted(read(path, factory, asked), asked, str(path))
@@ -243,8 +243,8 @@ def try_out(
     name: str,
     reading: Reading = "any",
 ) -> None:
-    """Ask a module for the labels of a few blank images; raise ModelError if it does not return
-    probabilities or logits for each."""
+    """Ask a module for the labels of a few blank images; raise ModelError if it does not return probabilities
+    or logits for each."""
     for count in (2, 3):
         images = torch.full((count, *image_shape), 0.5)
         outputs: Tensor = _outputs(module, lambda given=images: given, count, image_shape, name)
@@ -252,8 +252,8 @@ def try_out(
 
 
 def gradients(module: nn.Module, image_shape: tuple[int, int, int], name: str) -> None:
-    """Raise ModelError if a victim's answers have no gradients with respect to its images; crafting
-    a UAP needs them."""
+    """Raise ModelError if a victim's answers have no gradients with respect to its images; crafting a UAP
+    needs them."""
     images = torch.rand(2, *image_shape, generator=torch.Generator().manual_seed(0)).requires_grad_()
     with torch.enable_grad():
         outputs = module(images)

@@ -17,8 +17,8 @@ BINARY = ("FP16", "BF16")
 
 @dataclass(frozen=True)
 class Fitted:
-    """How a suspect is asked, by its description and its metadata; ``binary``: with tensors in the
-    binary form, over HTTP."""
+    """How a suspect is asked, by its description and its metadata; ``binary``: with tensors in the binary
+    form, over HTTP."""
 
     wire: Wire
     shaped: Shaped

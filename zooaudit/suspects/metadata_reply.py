@@ -39,8 +39,7 @@ class Model:
 
 
 def model_of(metadata: Any, config: Any = None, server: Any = None) -> Model:
-    """Read a model from arbitrary JSON: its metadata, its configuration (Triton), its server's
-    metadata."""
+    """Read a model from arbitrary JSON: its metadata, its configuration (Triton), its server's metadata."""
     metadata, config, server = (v if isinstance(v, dict) else {} for v in (metadata, config, server))
     most, extensions = config.get("max_batch_size"), server.get("extensions")
     return Model(
@@ -72,8 +71,7 @@ def _tensor(tensor: dict[str, Any]) -> TensorInfo:
 
 
 def record(shaped: Shaped, model: Model, chosen: TensorInfo, output: TensorInfo | None) -> tuple[str, ...]:
-    """The tensors in use as described, and how pixels are sent: the settings that the answers
-    depend on."""
+    """The tensors in use as described, and how pixels are sent: the settings that the answers depend on."""
     rows = [
         f"input {chosen}",
         f"output {output}" if output else "",

@@ -60,8 +60,8 @@ def build_named(
 
 
 def maker(factory: str) -> Make:
-    """A function that builds the net ``timm:NAME`` or ``torchvision:NAME``, freshly initialised,
-    with the library's options.
+    """A function that builds the net ``timm:NAME`` or ``torchvision:NAME``, freshly initialised, with the
+    library's options.
 
     Raises:
         ModelError: there is no such package or net.
@@ -130,8 +130,8 @@ def timm_seen(module: nn.Module, stated: Input) -> Contract:
     """What timm's own evaluation transform does for a net, from its ``pretrained_cfg``.
 
     Raises:
-        ModelError: the transform pads, or chooses its filter at random; or it is for colour images, the
-            net takes grey ones, and ``stated`` has no mean.
+        ModelError: the transform pads, or chooses its filter at random; or it is for colour images, the net
+            takes grey ones, and ``stated`` has no mean.
     """
     data = library("timm.data", "timm")
     result = data.resolve_model_data_config(module)

@@ -1,5 +1,4 @@
-"""Convert answers in any form to the kit's order of classes: lists, names with scores, bare
-labels."""
+"""Convert answers in any form to the kit's order of classes: lists, names with scores, bare labels."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -47,13 +46,13 @@ class Naming:
             )
 
     def rows(self, answers: Sequence[Any]) -> tuple[Tensor, Form]:
-        """One row for each answer, float32 ``[n, K]`` in the kit's order; and the answers' form: whole
-        lists of numbers, which may be logits, scores by name, or bare labels. A class that is not named
-        is 0; a bare label is 1 for its class.
+        """One row for each answer, float32 ``[n, K]`` in the kit's order; and the answers' form: whole lists
+        of numbers, which may be logits, scores by name, or bare labels. A class that is not named is 0; a
+        bare label is 1 for its class.
 
         Raises:
-            AnswersError: an unknown form, several forms, classes that are not the kit's, or numbers that
-                are not finite.
+            AnswersError: an unknown form, several forms, classes that are not the kit's, or numbers that are
+                not finite.
         """
         try:
             rows = [self._row(a, i) for i, a in enumerate(answers)]
@@ -126,8 +125,8 @@ class Naming:
         return row
 
     def _index(self, name: Any) -> int:
-        """A text is a name, or else a number. A number is the suspect's: the column that its lists
-        have for the class."""
+        """A text is a name, or else a number. A number is the suspect's: the column that its lists have for
+        the class."""
         if isinstance(name, str) and name in self.classes:
             return self.classes.index(name)
         number = (

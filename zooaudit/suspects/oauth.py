@@ -16,13 +16,13 @@ from zooaudit.suspects.transport import Refusal
 EARLY_S, EARLY = 60.0, 0.1
 """A token is renewed this long before it expires, or in the last tenth of its life if that is shorter."""
 Fetch = Callable[[str, Headers, bytes], tuple[int, Mapping[str, str], str]]
-"""POST: from address, headers and body to status, headers (names in lower case) and text. Raises
-SuspectError if the server cannot be reached."""
+"""POST: from address, headers and body to status, headers (names in lower case) and text. Raises SuspectError
+if the server cannot be reached."""
 
 
 class OAuth:
-    """Client credentials, RFC 6749 section 4.4: the token is fetched when it is first needed, shortly
-    before it expires, and once after a 401.
+    """Client credentials, RFC 6749 section 4.4: the token is fetched when it is first needed, shortly before
+    it expires, and once after a 401.
 
     Args:
         fetch: asks the token server.

@@ -56,8 +56,8 @@ def questions_table(images: Tensor, kit: str, classes: tuple[str, ...]) -> pa.Ta
 
 
 def questions_json(images: Tensor) -> bytes:
-    """Questions as ``{"queries": [{"query": 0, "image": [...]}, ...]}``, pixels in [0, 1] with all
-    digits of float32."""
+    """Questions as ``{"queries": [{"query": 0, "image": [...]}, ...]}``, pixels in [0, 1] with all digits of
+    float32."""
     numbers: list[Any] = [[float(f"{v:.9g}") for v in image] for image in images.flatten(1).tolist()]
     shape = list(images.shape[1:])
     return json.dumps(
@@ -66,8 +66,7 @@ def questions_json(images: Tensor) -> bytes:
 
 
 def write_questions(path: Path, images: Tensor, kit: str, classes: tuple[str, ...]) -> None:
-    """Write the questions as Parquet, as JSON, or as a zip of PNGs (8 bits a channel) with
-    instructions.
+    """Write the questions as Parquet, as JSON, or as a zip of PNGs (8 bits a channel) with instructions.
 
     Raises:
         InputError: another ending, the file exists, or it cannot be written.

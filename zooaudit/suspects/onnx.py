@@ -1,5 +1,5 @@
-"""An ONNX graph as a module that can be asked, through onnxruntime. It has no gradients, so it can
-be a suspect but not a victim."""
+"""An ONNX graph as a module that can be asked, through onnxruntime. It has no gradients, so it can be a
+suspect but not a victim."""
 
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,8 @@ TYPES = {
 
 
 class OnnxModule(nn.Module):
-    """A graph with one input, which returns its outputs by name. Custom operators are not loaded, since
-    that would run their author's code.
+    """A graph with one input, which returns its outputs by name. Custom operators are not loaded, since that
+    would run their author's code.
 
     Args:
         path: of the ``.onnx`` file.
@@ -65,8 +65,8 @@ class OnnxModule(nn.Module):
         return None
 
     def _scores(self, rows: list[dict[Any, float]]) -> Tensor | None:
-        """A list of names and scores, as from scikit-learn's converters, in the order of the names or of
-        the classes' numbers."""
+        """A list of names and scores, as from scikit-learn's converters, in the order of the names or of the
+        classes' numbers."""
         keys = set(rows[0])
         if any(set(row) != keys for row in rows):
             return None

@@ -93,8 +93,8 @@ class OpenSuspect:
 
     @staticmethod
     def described(settings: dict[str, Any], how: How) -> "OpenSuspect":
-        """Open an API by the settings that a TOML file would have; they may include its keys, which
-        the caller has already.
+        """Open an API by the settings that a TOML file would have; they may include its keys, which the
+        caller has already.
 
         Raises:
             ConfigError: an unknown setting, or a value that it cannot have.
@@ -141,8 +141,7 @@ class OpenSuspect:
 
     @property
     def answered(self) -> dict[str, str | None]:
-        """When an API's first and last answer came, UTC, null if unknown; empty for anything
-        else."""
+        """When an API's first and last answer came, UTC, null if unknown; empty for anything else."""
         return between(self.api.came) if self.api else {}
 
     def facts(self) -> dict[str, Any]:

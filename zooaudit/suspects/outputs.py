@@ -40,8 +40,8 @@ def flat(tensor: Tensor) -> Tensor:
 
 
 def settle(outputs: Any, stated: Output, count: int, columns: int | None, name: str) -> Output:
-    """Determine which output is the answers, in the form that ``taken`` uses; the same object if
-    nothing has to be added.
+    """Determine which output is the answers, in the form that ``taken`` uses; the same object if nothing has
+    to be added.
 
     Args:
         outputs: the answers to ``count`` images.

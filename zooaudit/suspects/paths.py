@@ -16,8 +16,8 @@ from zooaudit.errors import AnswersError, ConfigError
 LONGEST = 1_000
 """Longest path, in characters."""
 LARGER, MORE = 4, 100_000
-"""A result, or a step on the way to it, has at most this multiple of the answer's values and
-characters, plus this constant."""
+"""A result, or a step on the way to it, has at most this multiple of the answer's values and characters, plus
+this constant."""
 WORK = 4
 """All steps together may produce this multiple of that."""
 
@@ -53,8 +53,8 @@ def found_by(path: str, data: Any) -> Any:
 
 
 class Bounded(TreeInterpreter):  # type: ignore[misc]
-    """Follows a path and weighs each step's result: the values and characters in it; a repeated part
-    counts each time."""
+    """Follows a path and weighs each step's result: the values and characters in it; a repeated part counts
+    each time."""
 
     def __init__(self, result: Any) -> None:
         super().__init__()

@@ -1,5 +1,5 @@
-"""Encode images for suspects: as files, or as numbers of a type and a layout. Pure: tensors in,
-bytes and arrays out."""
+"""Encode images for suspects: as files, or as numbers of a type and a layout. Pure: tensors in, bytes and
+arrays out."""
 
 import io
 from typing import Literal
@@ -52,8 +52,8 @@ NUMBERS = (
 
 
 def png(image: Tensor) -> bytes:
-    """Float ``[c, h, w]`` in [0, 1] as a PNG of 8 bits a channel; pixels are rounded to multiples
-    of 1 / 255."""
+    """Float ``[c, h, w]`` in [0, 1] as a PNG of 8 bits a channel; pixels are rounded to multiples of 1 /
+    255."""
     return _packed(image, "PNG")
 
 
@@ -97,8 +97,8 @@ def is_whole(datatype: str) -> bool:
 
 
 def cast(values: np.ndarray, datatype: str) -> np.ndarray:
-    """Float32 numbers as a type of the Open Inference Protocol, little endian; integers are rounded.
-    BF16 is returned as uint16.
+    """Float32 numbers as a type of the Open Inference Protocol, little endian; integers are rounded. BF16 is
+    returned as uint16.
 
     Raises:
         ConfigError: the values do not fit the type.

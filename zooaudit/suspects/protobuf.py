@@ -1,5 +1,4 @@
-"""The messages of the Open Inference Protocol over gRPC that a client needs, as protobuf
-encodes them. Pure.
+"""The messages of the Open Inference Protocol over gRPC that a client needs, as protobuf encodes them. Pure.
 
 Written by hand: a request, a response and a model's metadata are a dozen fields of a published, frozen
 format. Generated code would be ten times as long, require a version of protobuf's runtime that may conflict
@@ -120,8 +119,8 @@ def _tensor(message: bytes) -> dict[str, Any]:
 
 
 def config_of(message: bytes) -> dict[str, Any]:
-    """The needed part of Triton's ModelConfigResponse: ``max_batch_size``, which protobuf leaves out
-    if it is 0."""
+    """The needed part of Triton's ModelConfigResponse: ``max_batch_size``, which protobuf leaves out if it is
+    0."""
     config = next((v for n, k, v in fields(message) if n == 1 and k == BYTES), None)
     if config is None:
         return {}

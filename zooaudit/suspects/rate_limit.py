@@ -1,5 +1,4 @@
-"""Limit how fast a suspect is asked: images a second, and no earlier than it asked to be
-retried."""
+"""Limit how fast a suspect is asked: images a second, and no earlier than it asked to be retried."""
 
 import random
 import threading
@@ -19,8 +18,8 @@ class RateLimit:
 
     Attributes:
         rate: images a second at most; 0 is no limit.
-        first_s, longest_s: the wait after n failures in a row is up to ``first_s`` times two to the
-            power of n, and at most ``longest_s``.
+        first_s, longest_s: the wait after n failures in a row is up to ``first_s`` times two to the power of
+            n, and at most ``longest_s``.
     """
 
     rate: float = 0.0

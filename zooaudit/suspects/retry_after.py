@@ -37,8 +37,8 @@ IN_BODY = {
 
 
 def seconds_of(text: str, now: float) -> float:
-    """Seconds from ``now`` (since 1970), given as a number (of seconds, or a time since 1970), as a
-    span (6m0s, 20ms), or as a date.
+    """Seconds from ``now`` (since 1970), given as a number (of seconds, or a time since 1970), as a span
+    (6m0s, 20ms), or as a date.
 
     0 if it is past, or cannot be read.
     """

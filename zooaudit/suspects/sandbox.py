@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 QUESTIONS, ASKED, ANSWERS, RESULT = "questions.safetensors", "asked.json", "answers.safetensors", "said.json"
 KINDS = (".onnx", ".safetensors")
 NEW_USER, NEW_NET = 0x10000000, 0x40000000
-"""Flags of Linux's unshare: root in a user namespace of its own can have a network of its own, which
-leads nowhere."""
+"""Flags of Linux's unshare: root in a user namespace of its own can have a network of its own, which leads
+nowhere."""
 NO_NEW_PRIVILEGES = 38
 WRITTEN_BYTES = 256 * 2**20
 BATCH = 64
@@ -47,8 +47,8 @@ class Limits:
 
 @dataclass(frozen=True)
 class Sandbox:
-    """How a file is asked: its ending gives its kind; weights go into a named timm or torchvision net,
-    and into no other code.
+    """How a file is asked: its ending gives its kind; weights go into a named timm or torchvision net, and
+    into no other code.
 
     Attributes:
         described: whether the interface was described, so that its values are taken as they are.
@@ -61,8 +61,8 @@ class Sandbox:
 
 
 def ask(path: Path, images: "Tensor", how: Sandbox, limits: Limits = Limits()) -> "Tensor":
-    """Load the model in ``path``, alone in its folder, and return its answers to float images
-    ``[n, c, h, w]``: float32 ``[n, K]``.
+    """Load the model in ``path``, alone in its folder, and return its answers to float images ``[n, c, h,
+    w]``: float32 ``[n, K]``.
 
     Raises:
         ModelError: it cannot be loaded or asked, or takes too much.

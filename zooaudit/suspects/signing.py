@@ -73,8 +73,8 @@ AWS = "AWS"
 
 
 def asked_of_the_environment(signing: Signing) -> dict[str, str]:
-    """By field: the secrets of this machine that a description wants sent to its address: names of
-    variables, or ``AWS``."""
+    """By field: the secrets of this machine that a description wants sent to its address: names of variables,
+    or ``AWS``."""
     named = {
         f: getattr(signing, f) for f in ("key_env", "oauth_id_env", "oauth_secret_env") if getattr(signing, f)
     }
@@ -82,8 +82,8 @@ def asked_of_the_environment(signing: Signing) -> dict[str, str]:
 
 
 def check_allowed(signing: Signing, url: str, where: str, allowed: Collection[str]) -> None:
-    """Refuse a description that names secrets which the user did not allow: the author of the file
-    would receive them.
+    """Refuse a description that names secrets which the user did not allow: the author of the file would
+    receive them.
 
     Raises:
         ConfigError: it names such secrets; the message shows the flag that allows them.

@@ -10,8 +10,7 @@ from zooaudit.suspects.retry_after import is_loading, object_of, wait_of
 from zooaudit.suspects.transport import Refusal
 
 BUSY = (425, 429, 503, 521, 523, 525, 526)
-"""The suspect did not answer, or a gateway did not reach it: such a request is not
-charged."""
+"""The suspect did not answer, or a gateway did not reach it: such a request is not charged."""
 PASSING = (408, 500, 502, 504, 520, 522, 524, 527, 529, 530, 598, 599)
 """Temporary, and possibly answered behind a gateway: charged."""
 SHOWN = 200
@@ -90,8 +89,8 @@ def charset_of(kind: str) -> str:
 
 
 def text_of(body: bytes, kind: str) -> str:
-    """A body as text: by its media type's charset, or as JSON is decoded (UTF-8, 16 or 32, with or
-    without a byte-order mark)."""
+    """A body as text: by its media type's charset, or as JSON is decoded (UTF-8, 16 or 32, with or without a
+    byte-order mark)."""
     charset = charset_of(kind)
     if charset in CHARSETS:
         return body.decode(charset, errors="replace")

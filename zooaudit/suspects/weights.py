@@ -19,8 +19,8 @@ MOST_MEMBERS = 50_000
 
 
 def refuse_pickle(path: Path) -> None:
-    """Raise ModelError if the file is a pickle or a torch.save archive: opening one runs its
-    author's code."""
+    """Raise ModelError if the file is a pickle or a torch.save archive: opening one runs its author's
+    code."""
     with path.open("rb") as file:
         head = file.read(9)
     archived = zipfile.is_zipfile(path)
@@ -51,8 +51,8 @@ def _scripted(path: Path) -> bool:
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file by name; for an index
-    (``model.safetensors.index.json``), those of all its files.
+    """The tensors of a safetensors file by name; for an index (``model.safetensors.index.json``), those of
+    all its files.
 
     Raises:
         ModelError: a file is missing or unreadable, or the tensors are not those of the index.
@@ -101,9 +101,8 @@ EXACT = (torch.float16, torch.bfloat16)
 
 
 def unwrapped(weights: dict[str, Tensor], expected: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The weights under the model's names: without the prefixes of wrappers, with tensors that share
-    memory with another (safetensors keeps only one), and half precision as float32 if the model has
-    that."""
+    """The weights under the model's names: without the prefixes of wrappers, with tensors that share memory
+    with another (safetensors keeps only one), and half precision as float32 if the model has that."""
     while weights and not weights.keys() & expected.keys():
         prefix = next((p for p in WRAPPERS if all(name.startswith(p) for name in weights)), None)
         if prefix is None:
@@ -121,8 +120,8 @@ def unwrapped(weights: dict[str, Tensor], expected: dict[str, Tensor]) -> dict[s
 
 
 def put_weights(module: nn.Module, weights: dict[str, Tensor], where: str) -> None:
-    """Load ``weights`` into ``module``, all of them and nothing else. Raises ModelError with path,
-    expected and found."""
+    """Load ``weights`` into ``module``, all of them and nothing else. Raises ModelError with path, expected
+    and found."""
     expected = module.state_dict()
     weights = unwrapped(weights, expected)
     if missing := sorted(expected.keys() - weights.keys()):

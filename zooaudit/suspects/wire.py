@@ -43,8 +43,7 @@ USUAL_ANSWERS = {"tensorflow": "predictions || outputs", "template": "prediction
 MOST_FIELDS = 64
 """Limits of a form."""
 LATER = ("datatype", "offset", "tensors", "metadata", "media", "form_file", "form", "form_many")
-"""Settings that are newer than ledgers: they are part of a ledger's name only if they are
-used."""
+"""Settings that are newer than ledgers: they are part of a ledger's name only if they are used."""
 
 
 @dataclass(frozen=True)
@@ -141,8 +140,7 @@ class Wire:
         )
 
     def message(self, images: Tensor) -> Message:
-        """The request for float images ``[n, c, h, w]`` in [0, 1]; for ``v2`` see
-        ``tensors.py``."""
+        """The request for float images ``[n, c, h, w]`` in [0, 1]; for ``v2`` see ``tensors.py``."""
         if self.protocol in FILES:
             return Message(
                 self.media, npy(self._numbers(images)) if self.media == NPY else self._file(images[0])

@@ -10,8 +10,8 @@ SAMPLE_EVERY_S = 5.0
 
 
 class MemoryMeter:
-    """Samples the proportional set size, summed over the process tree (resident size on systems
-    without this figure)."""
+    """Samples the proportional set size, summed over the process tree (resident size on systems without this
+    figure)."""
 
     def __init__(self) -> None:
         self.peak_bytes = 0

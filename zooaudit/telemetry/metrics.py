@@ -1,5 +1,5 @@
-"""What is counted and timed while an audit runs. A collector registers with this module; without
-Ray there is none.
+"""What is counted and timed while an audit runs. A collector registers with this module; without Ray there is
+none.
 
 The metrics are declared here, once: names, tags and buckets are what a dashboard relies on.
 """
