@@ -108,7 +108,7 @@ def test_another_machine_makes_its_own_copy_of_the_same(
     make(tmp_path / "data")
     there = pickle.loads(sent)  # noqa: S301
     there._kept = there._kept and tmp_path / "elsewhere"
-    with pytest.raises(DataError, match="holds other data here than where it was read first"):
+    with pytest.raises(DataError, match="holds other data here than where it was first read"):
         in_memory(there)
 
 
@@ -129,7 +129,7 @@ def test_who_comes_second_waits_and_finds_it_made(tmp_path: Path) -> None:
     other = copies.Copy(tmp_path / "other", "data", lambda sink: sink.write(b"xyz"), 3).made()
     os.replace(other.path, copy.path)
     copies._opened.cache_clear()
-    with pytest.raises(DataError, match="data holds other data here than where it was read first"):
+    with pytest.raises(DataError, match="data holds other data here than where it was first read"):
         made[0].read(1, 2)
 
 
