@@ -100,7 +100,7 @@ def test_any_other_range_is_refused_until_told(
     refused(
         folder,
         str(stored.dtype),
-        "which may stand for more than one range",
+        "which more than one range fits",
         "--value-range BLACK WHITE, for example 0 1, 0 255, -1 1",
     )
     check(folder, GREY, Reading(value_range=given))

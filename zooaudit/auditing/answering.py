@@ -12,9 +12,9 @@ from zooaudit.compute import threads
 from zooaudit.data.images import Dataset
 from zooaudit.paper.fingerprint import ask
 from zooaudit.storage.artifacts import Artifacts
-from zooaudit.storage.at_once import at_once
 from zooaudit.storage.encoding import table_to_bytes
 from zooaudit.storage.models import load_module
+from zooaudit.storage.parallel import in_parallel
 from zooaudit.suspects.blackbox import TorchBlackBox
 from zooaudit.telemetry.metrics import QUERIES, record
 from zooaudit.telemetry.phases import Count, ignore_count
@@ -50,7 +50,7 @@ def answers(
         flat = np.asarray(table.column("probabilities").combine_chunks().flatten())
         return select(torch.from_numpy(flat.copy()).view(*asked.shape[:3], dataset.num_classes))
 
-    return dict(zip(ids, at_once(load, list(ids.values())), strict=True))
+    return dict(zip(ids, in_parallel(load, list(ids.values())), strict=True))
 
 
 def clean_answers(

@@ -7,8 +7,8 @@ from zooaudit.config import OwnTraining, Recipe
 from zooaudit.data.images import Dataset
 from zooaudit.errors import ConfigError, DataError, ModelError
 from zooaudit.storage.artifacts import Artifacts
-from zooaudit.storage.at_once import at_once
 from zooaudit.storage.models import KIND, OwnModel, load_record, save_own
+from zooaudit.storage.parallel import in_parallel
 from zooaudit.zoo.build import ModelRecord, Status
 from zooaudit.zoo.fit import accuracy
 from zooaudit.zoo.plan import Plan, plan_zoo
@@ -111,4 +111,4 @@ def missing_models(plan: Plan, artifacts: Artifacts) -> list[ModelSpec]:
 def records(plan: Plan, artifacts: Artifacts) -> dict[str, ModelRecord]:
     """The outcome of every model of the plan, the victim included."""
     ids = list(dict.fromkeys([plan.victim, *(s.id for s in plan.specs)]))
-    return dict(zip(ids, at_once(lambda id_: load_record(artifacts, id_), ids), strict=True))
+    return dict(zip(ids, in_parallel(lambda id_: load_record(artifacts, id_), ids), strict=True))

@@ -29,9 +29,9 @@ def many_uaps(model: nn.Module, images: Tensor, config: UapConfig, seeds: Sequen
     """
     labels = predict(model, images)  # of all, once: one by one it is a good part of the work
     most = MOST_ON_CPU if images.device.type == "cpu" else MOST_IMAGES
-    at_once = max(1, images_at_once(images.shape, most) // config.batch_size)
+    group_size = max(1, images_at_once(images.shape, most) // config.batch_size)
     make = _by_gradient if config.method == "gradient" else _by_deepfool
-    parts = [seeds[i : i + at_once] for i in range(0, len(seeds), at_once)]
+    parts = [seeds[i : i + group_size] for i in range(0, len(seeds), group_size)]
     return torch.cat([make(model, images, labels, config, part) for part in parts])
 
 

@@ -91,7 +91,7 @@ class TwinComparisons(TwinData):
         found._left_out.update({key: of[:, rows] for key, of in self._left_out.items()})
         return found
 
-    def at_once(self) -> Self:
+    def single_look(self) -> Self:
         """The same test with its last look only. Both share one cache of comparisons."""
         found = replace(self, looks=self.looks[-1:])
         for kept in ("_cache", "_left_out", "_hubs"):
