@@ -37,7 +37,6 @@ from zooaudit.zoo.spec import Role
 
 def audit(args: argparse.Namespace, out: TextIO) -> int:
     """Audit a victim from end to end and write the report."""
-    from zooaudit.reporting.canvas import can_draw
     from zooaudit.reporting.facts import gather_facts
     from zooaudit.reporting.report import write_report
     from zooaudit.reporting.summary import summarise
@@ -67,24 +66,9 @@ def audit(args: argparse.Namespace, out: TextIO) -> int:
             own.training if own else None,
             sources.digests,
         )
-        data = {"run": run, "recipe": recipe.name, "store": artifacts.url}
-        notify(
-            f"run {run}: recipe {recipe.name}, store {artifacts.url}",
-            "started",
-            **data,
-            seed=recipe.seed,
-            data=dataset.name,
-        )
+        _notify_start(run, context, notify)
         done = pipeline.run_audit(context, notify.step)
-        notify(
-            (
-                "report: drawing"
-                if can_draw()
-                else f"report: without figures; {install('report')} and run this again"
-            ),
-            "report",
-            run=run,
-        )
+        _notify_report(run, notify)
         total_s = time.perf_counter() - started
         phases = {"start of Python": begun - started, "data": data_s, **farm.phases}
         phases["UAP, answers, encoder, verdicts"] = total_s - sum(phases.values())
@@ -237,6 +221,26 @@ def chosen_farm(args: argparse.Namespace) -> Farm:
         from zooaudit.training.ray_farm import RayFarm
 
     return RayFarm(args.workers, args.gpus_per_worker, args.victim_workers)
+
+
+def _notify_start(run: str, context: Context, notify: Notifier) -> None:
+    recipe, store = context.recipe.name, context.artifacts.url
+    notify(
+        f"run {run}: recipe {recipe}, store {store}",
+        "started",
+        run=run,
+        recipe=recipe,
+        store=store,
+        seed=context.recipe.seed,
+        data=context.dataset.name,
+    )
+
+
+def _notify_report(run: str, notify: Notifier) -> None:
+    from zooaudit.reporting.canvas import can_draw
+
+    without = f"report: without figures; {install('report')} and run this again"
+    notify("report: drawing" if can_draw() else without, "report", run=run)
 
 
 def _notify_failed(built: results.Zoo, notify: Notifier) -> None:

@@ -85,13 +85,13 @@ SUBCOMMANDS = {
     ),
     "evidence": _of(
         "evidence:evidence",
-        "kits:evidence",
+        "evidence:evidence",
         "Pack the evidence of a score for somebody else, or check such a pack",
         FARM,
     ),
     "explain": _of(
         "explain:explain",
-        "kits:explain",
+        "evidence:explain",
         "Explain the verdict of a piece of evidence: the victim among its twins, and the questions that"
         " weighed most",
     ),

@@ -31,6 +31,7 @@ from zooaudit.serving.keys import Key
 from zooaudit.serving.paging import MOST, Cursor, Limit, page_of
 from zooaudit.serving.problems import Refused
 from zooaudit.serving.recording import kept
+from zooaudit.serving.score_checks import answers_kind, refuse_for_paper, refuse_settings_of_twins
 from zooaudit.serving.service import Service, Shared, needs, read_body
 from zooaudit.serving.settings import QUERIES
 from zooaudit.serving.unknown_fields import refuse_unread
@@ -53,8 +54,6 @@ FILES: dict[int | str, dict[str, Any]] = {200: {"content": {PARQUET: BINARY, JSO
 JSON_BYTES, MOST_JSON = 12, 64 * 2**20
 """Approximate bytes of a pixel as JSON, and the most bytes of all questions, which are in memory several
 times over."""
-OF_TWINS = ("level", "access", "queries", "p_value", "suspects")
-"""Query parameters that only the twin test uses."""
 Scorer = Annotated[Key, needs("score")]
 public = APIRouter(dependencies=[Depends(refuse_unread)])
 router = APIRouter()
@@ -204,39 +203,17 @@ async def score(
     """Judge a suspect by its answers to a kit's first questions. ``twins``: at least to the first look, at
     most to ``queries``; ``paper``: to whole views. The t-test's random draws depend on the suspect's name, as
     in ``zooaudit score``."""
-    kind = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    if kind not in ACCEPTED:
-        raise Refused(
-            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-            "answers come in another format",
-            kind or "no Content-Type",
-            ", ".join(ACCEPTED),
-        )
+    kind = answers_kind(request)
     access_level = None if access == SEEN else Access.named(access)
     if level is not None:
         check_level(level)
-    if method == "paper" and (idle := sorted(set(request.query_params) & set(OF_TWINS))):
-        text = "the paper's test uses only the kit's own settings"
-        raise Refused(
-            HTTPStatus.UNPROCESSABLE_ENTITY, text, ", ".join(idle), "method=twins, or none of these"
-        )
+    if method == "paper":
+        refuse_settings_of_twins(request)
     summary, found = await service.kit(id_)
-    if method == "paper" and suspect in found.reference_ids:
-        raise Refused(
-            HTTPStatus.UNPROCESSABLE_ENTITY,
-            "the suspect has the name of one of the kit's references",
-            suspect,
-            "another name",
-        )
-    most = found.twin_test.stops(queries)[-1] if method == "twins" else found.victim_answers.shape[:3].numel()
     classes = found.named(suspect_classes)
-    if method == "paper" and classes != found.classes:
-        raise Refused(
-            HTTPStatus.UNPROCESSABLE_ENTITY,
-            "the paper's test",
-            f"{len(classes)} classes",
-            f"the kit's {found.num_classes}",
-        )
+    if method == "paper":
+        refuse_for_paper(found, suspect, classes)
+    most = found.twin_test.stops(queries)[-1] if method == "twins" else found.victim_answers.shape[:3].numel()
     body = await read_body(
         request, min(service.settings.body_bytes, most_bytes(most, len(classes))), service, key
     )

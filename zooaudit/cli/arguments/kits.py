@@ -1,10 +1,10 @@
-"""Options of the subcommands around kits and verdicts."""
+"""Options of ``kit`` and ``score``."""
 
 import argparse
 from typing import Any
 
 from zooaudit.choices import ACCESS, CORRECTIONS, SEEN
-from zooaudit.cli.arguments.own import FACTORIES, add_checkpoint, add_contract, add_data
+from zooaudit.cli.arguments.own import FACTORIES, add_contract, add_data
 
 KIT = """zooaudit kit show --store ./store --kit 4f2a
   zooaudit kit commit --store ./store --kit 4f2a --level 0.05 --queries 500
@@ -18,9 +18,6 @@ SCORE = """zooaudit score --store ./store --kit 4f2a --suspect theirs.safetensor
 several suspects are judged together. One that cannot be asked is 'cannot tell', with its reason; it counts
 as asked, and the others are judged. The exit code is then 2 (fix its file or settings) or 7 (its API failed;
 repeat the command to go on from there)."""
-EVIDENCE = """zooaudit evidence export case.zip --store ./store --evidence 9c01 --with-victim
-  zooaudit evidence verify case.zip --store ./mine --commitment 5e8f... --with-models"""
-EXPLAIN = "zooaudit explain 9c01 --store ./store --out why.html"
 METHODS = ("twins", "paper", "both")
 
 
@@ -116,6 +113,33 @@ def add_score(parser: argparse.ArgumentParser) -> None:
     """Options of ``score``."""
     add = parser.add_argument
     add("--kit", metavar="ID", required=True, help="the victim's audit kit, by its id or the start of it")
+    _add_suspects(add)
+    add(
+        "--method",
+        choices=METHODS,
+        default="twins",
+        help=(
+            "twins: stolen, not shown or cannot tell, by the victim's rank among its twins, which are models"
+            " trained like it but with other seeds: valid whoever made the suspect; paper: the paper's"
+            " t-test, which accuses innocent look-alikes (default: %(default)s)"
+        ),
+    )
+    add_settings(add)
+    _add_asking(add)
+    add(
+        "--correction",
+        choices=CORRECTIONS,
+        default="holm",
+        help=(
+            "of several suspects: holm bounds the chance that any innocent is accused, and needs"
+            " twins + 1 >= suspects / level; bh bounds the share of innocents among the accused"
+            " (default: %(default)s)"
+        ),
+    )
+
+
+def _add_suspects(add: Any) -> None:
+    """Which suspects to score, and how they are read."""
     add(
         "--suspect",
         metavar="WHAT",
@@ -148,17 +172,10 @@ def add_score(parser: argparse.ArgumentParser) -> None:
             " classes)"
         ),
     )
-    add(
-        "--method",
-        choices=METHODS,
-        default="twins",
-        help=(
-            "twins: stolen, not shown or cannot tell, by the victim's rank among its twins, which are models"
-            " trained like it but with other seeds: valid whoever made the suspect; paper: the paper's"
-            " t-test, which accuses innocent look-alikes (default: %(default)s)"
-        ),
-    )
-    add_settings(add)
+
+
+def _add_asking(add: Any) -> None:
+    """How much is asked, and what an API may cost and see."""
     add(
         "--ask-everything",
         action="store_true",
@@ -187,106 +204,4 @@ def add_score(parser: argparse.ArgumentParser) -> None:
             " that file; AWS: the credentials of AWS's tools; repeatable (default: none, because the author"
             " of the file would receive the values)"
         ),
-    )
-    add(
-        "--correction",
-        choices=CORRECTIONS,
-        default="holm",
-        help=(
-            "of several suspects: holm bounds the chance that any innocent is accused, and needs"
-            " twins + 1 >= suspects / level; bh bounds the share of innocents among the accused"
-            " (default: %(default)s)"
-        ),
-    )
-
-
-def add_evidence(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add(
-        "action",
-        choices=("export", "verify"),
-        help="export: pack answers, kit and verdict; verify: check anybody's pack",
-    )
-    add("pack", metavar="FILE", help="the pack")
-    add(
-        "--evidence",
-        metavar="ID",
-        help="with export: the id that 'zooaudit score' printed, or the start of it",
-    )
-    add(
-        "--with-victim",
-        action="store_true",
-        help="with export: add the victim's weights, so that the checker can test the kit with models",
-    )
-    add("--commitment", metavar="HEX", help="with verify: what was timestamped before the suspect was asked")
-    add(
-        "--with-models",
-        action="store_true",
-        help=(
-            "with verify: train fresh twins of the victim in --store, by the procedure that the kit commits"
-            " to, and references, and rank the victim among them; a 'stolen' that they do not confirm is"
-            " rejected. The UAP is also made again, and the victim asked again"
-        ),
-    )
-    add(
-        "--twins",
-        type=int,
-        default=19,
-        metavar="N",
-        help="fresh twins to train (default: %(default)s, for level .05)",
-    )
-    add(
-        "--references",
-        type=int,
-        metavar="N",
-        help=(
-            "the checker's own references to train, in addition to the kit's, which the owner chose; 0: none"
-            " (default: as many as the kit's recipe has)"
-        ),
-    )
-    add_data(add, "with --with-models: the victim's data, if zooaudit does not know it by name")
-    add(
-        "--factory",
-        metavar="MODULE:NAME",
-        help="with --with-models: allow this callable to build the pack's victim and its twins",
-    )
-    add(
-        "--train",
-        metavar="MODULE:NAME",
-        help="with --with-models: the owner's training function; read its code first",
-    )
-    add(
-        "--start",
-        metavar="MODULE:NAME",
-        help=("with --with-models: the public checkpoint that the victim began with; see 'zooaudit audit'"),
-    )
-    add_checkpoint(add)
-    add(
-        "--train-command",
-        metavar="COMMAND",
-        help="with --with-models: the owner's training command; read its code first",
-    )
-    add(
-        "--train-timeout",
-        type=float,
-        metavar="SECONDS",
-        help="with --with-models: the longest time for --train or --train-command to train one twin",
-    )
-    add(
-        "--seed",
-        type=int,
-        help="of the checker's models, to repeat a check (default: a random one)",
-    )
-
-
-def add_explain(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("evidence", metavar="EVIDENCE", help="the id that 'zooaudit score' printed, or the start of it")
-    add("--out", metavar="FILE", help="also write a page with the questions' images, one HTML file")
-    add(
-        "--questions",
-        type=int,
-        default=10,
-        metavar="N",
-        help="how many of the questions with the most weight to show (default: %(default)s)",
     )

@@ -57,6 +57,13 @@ def add_data(add: Callable[..., argparse.Action], about: str = DATA) -> None:
             " torchvision)"
         ),
     )
+    _add_sizing(add)
+    _add_pixels(add)
+    _add_parts(add)
+
+
+def _add_sizing(add: Callable[..., argparse.Action]) -> None:
+    """How images are resized."""
     add(
         "--size",
         metavar="HxW",
@@ -83,6 +90,10 @@ def add_data(add: Callable[..., argparse.Action], about: str = DATA) -> None:
         action="store_true",
         help="with --size: without antialiasing, as torchvision on tensors, and OpenCV",
     )
+
+
+def _add_pixels(add: Callable[..., argparse.Action]) -> None:
+    """What the files' numbers mean."""
     add(
         "--background",
         metavar="COLOUR",
@@ -115,6 +126,10 @@ def add_data(add: Callable[..., argparse.Action], about: str = DATA) -> None:
         action="store_true",
         help="with --data: do not rotate photographs by their EXIF data, as torchvision's ImageFolder",
     )
+
+
+def _add_parts(add: Callable[..., argparse.Action]) -> None:
+    """Which part of the data is which."""
     add(
         "--data-kind",
         choices=KINDS,
