@@ -1,4 +1,4 @@
-"""The training loop: batches cut from tensors that already lie on the device, no worker processes."""
+"""The training loop: batches from tensors that are already on the device, without worker processes."""
 
 import functools
 import math
