@@ -56,7 +56,7 @@ def test_pictures_hold_no_other_numbers(tmp_path: Path) -> None:
         with pytest.raises(
             ConfigError,
             match=(
-                r"numbers from -\S+ to \S+, which no PNG can hold; expected \[0, 1\]: leave mean, std and"
+                r"numbers from -\S+ to \S+, which a PNG cannot hold; expected \[0, 1\]: leave mean, std and"
                 r" range"
             ),
         ):
@@ -69,9 +69,9 @@ def test_pictures_hold_no_other_numbers(tmp_path: Path) -> None:
     [
         (
             {"input": {"layout": "nhwc"}},
-            "input.layout is of files; an API's description has its own settings",
+            "input.layout is for files; an API's description has its own settings",
         ),
-        ({"input": {"dtype": "uint8"}}, "input.dtype is of files"),
+        ({"input": {"dtype": "uint8"}}, "input.dtype is for files"),
         ({"output": {"index": 1}}, "output.name and output.index are for files"),
         (
             {"classes": {"columns": [3, 0, 1, 2]}},

@@ -70,7 +70,7 @@ def test_class_names_are_those_of_the_label_column(tmp_path: Path) -> None:
     note = check(written(tmp_path, columns, names), ("ant", "bee", "cat"))
     assert (
         note
-        == "labels are those of the column fine_label; there is coarse_label, too: --label-column settles it"
+        == "labels are those of the column fine_label; there is also coarse_label: --label-column chooses one"
     )
     coarse = read_dataset(tmp_path, "mine", Reading(label_column="coarse_label"))
     assert coarse.classes == ("animal",) and set(coarse.train.labels.tolist()) == {0}
@@ -106,7 +106,7 @@ def test_fractions_and_unpublished_labels_are_refused(tmp_path: Path) -> None:
     folder = written(tmp_path / "b", {"image": ROWS, "label": LABELS}, {"label": ["ant", "bee", "cat"]})
     pq.write_table(pa.table({"image": ROWS, "label": [-1] * 12}), folder / "test.parquet")
     refused(
-        folder, "every label of test is -1, which says that it was not published", "--test-split validation"
+        folder, "every label of test is -1, which means that it was not published", "--test-split validation"
     )
 
 

@@ -102,7 +102,7 @@ def test_rows_that_are_not_whole_are_named(change: list[str], message: str, tmp_
 
 def test_a_file_named_twice_is_taken_once_and_it_is_said(tmp_path: Path) -> None:
     note = check(table(tmp_path, [*rows("path", "label"), ["img/0.png", "cat"]]))
-    assert "train.csv names 1 images more than once; each is taken once" in note
+    assert "train.csv names 1 images more than once; each is used once" in note
 
 
 def test_paths_never_lead_out(tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ USUAL: dict[str, dict[str, Any]] = {"template": {"request": {"x": "$images"}}}
 def test_suspects_are_described_by_the_settings_that_there_are() -> None:
     """A setting that is new to the parser is in the description too, and the other way
     round; with the same defaults and bounds."""
-    own = set(SETTINGS) - {"wire", "naming", "signing", "said", *NOT_OURS}
+    own = set(SETTINGS) - {"wire", "naming", "signing", "stated", *NOT_OURS}
     assert {name for kind in KINDS.values() for name in kind.model_fields} == own
     assert set(AddressSuspect.model_fields) < own and "protocol" not in AddressSuspect.model_fields
     described: list[type[BaseModel]] = [AddressSuspect, *KINDS.values()]

@@ -27,7 +27,7 @@ def test_a_key_has_so_many_open_audits_and_the_others_come_first(
             for i in range(6)
         ]
         with pytest.raises(
-            LimitError, match="has 6 audits that have not ended; this service takes 6 at once"
+            LimitError, match="has 6 audits that have not ended; this service takes 6 at a time"
         ):
             made.submit("greedy", asked(kit_store[1], own_stranger.url))
         small = made.submit("modest", asked(kit_store[1], own_stranger.url))["id"]

@@ -71,7 +71,7 @@ def test_audits_that_are_suspected_get_their_turn_in_the_end(monkeypatch: pytest
 def test_a_ledger_that_cannot_be_used_leaves_nothing_open(tmp_path: Path) -> None:
     Ledger(tmp_path / "a.sqlite", {"of": 0}, 10).close()
     for _ in range(3):
-        with pytest.raises(InputError, match="is of"):
+        with pytest.raises(InputError, match="is for"):
             Ledger(tmp_path / "a.sqlite", {"of": "another"}, 10)
     open_files = [p.resolve() for p in Path("/proc/self/fd").iterdir() if p.exists()]
     assert not [p for p in open_files if tmp_path in p.parents], open_files

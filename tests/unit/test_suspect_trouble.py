@@ -113,7 +113,7 @@ def test_an_audit_without_a_place_says_what_it_waits_for(
             for i in range(4)
         ]
         found = progress(auditor, ids[3], lambda p: "waiting" in p)["waiting"]
-        assert "3 other audits of this key are under way, as many as may be at once" in found and all(
+        assert "3 other audits of this key are under way, the most at a time" in found and all(
             i in found for i in ids[:3]
         )
         others = [

@@ -177,7 +177,7 @@ def twin_test(context: Context, zoo: Zoo, count: Count = ignore_count) -> TwinTe
     )
 
 
-def craft_uap(context: Context) -> Uap:
+def victims_uap(context: Context) -> Uap:
     """The victim's UAP alone: trains no more than the victim."""
     recipe, dataset, artifacts = context.recipe, context.dataset, context.artifacts
     plan = zoo_plan.plan(recipe, dataset, artifacts, context.own)

@@ -155,7 +155,7 @@ def uap(args: argparse.Namespace, out: TextIO) -> int:
     """Train or load the victim and craft its UAP."""
     notify = notifier(args)
     recipe, dataset = recipe_and_data(args, notify)
-    made = pipeline.craft_uap(
+    made = pipeline.victims_uap(
         Context(
             recipe,
             dataset,

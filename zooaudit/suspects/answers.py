@@ -228,4 +228,4 @@ def read(form: Format, body: bytes, most: int | None = None, most_bytes: int | N
         OverflowError,
     ) as error:
         data = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise InputError(f"no {form.name} that can be read ({data}); expected {form.holds}") from error
+        raise InputError(f"not readable as {form.name} ({data}); expected {form.holds}") from error
