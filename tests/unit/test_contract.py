@@ -182,8 +182,8 @@ def test_a_mean_of_other_channels_is_refused() -> None:
     with pytest.raises(
         ConfigError,
         match=(
-            r"input.mean has 3 numbers; expected 1; these images are grey, state that the model takes colours:"
-            r" input.channels=rgb"
+            r"input.mean has 3 numbers; expected 1; these images are grey, state that the model takes"
+            r" colours: input.channels=rgb"
         ),
     ):
         Preprocess(Input(mean=(0.1, 0.2, 0.3)), (1, 5, 5))

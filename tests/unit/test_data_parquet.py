@@ -85,7 +85,7 @@ def test_columns_that_may_all_be_meant_are_refused_until_told_which(tmp_path: Pa
     folder = written(tmp_path / "a", {"left": PNGS[::-1], "right": PNGS, "label": LABELS})
     refused(folder, "left, right may all be images; expected one column of images: --image-column NAME")
     check(folder, reading=Reading(image_column="right"))
-    refused(folder, "--image-column middle is none of them", reading=Reading(image_column="middle"))
+    refused(folder, "there is no --image-column middle", reading=Reading(image_column="middle"))
     folder = written(tmp_path / "b", {"image": ROWS, "label": LABELS, "labels": [0] * 12})
     refused(folder, "label and labels may both be labels", "--label-column NAME")
     check(folder, reading=Reading(label_column="label"))

@@ -81,7 +81,7 @@ def test_which_columns_where_names_do_not_tell(tmp_path: Path) -> None:
     )
     check(folder, Reading(image_column="a", label_column="c"))
     check(folder, Reading(image_column="1", label_column="3"))
-    refused(folder, "--label-column d is none of them", reading=Reading(image_column="a", label_column="d"))
+    refused(folder, "there is no --label-column d", reading=Reading(image_column="a", label_column="d"))
 
 
 @pytest.mark.parametrize(
