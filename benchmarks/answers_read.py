@@ -37,9 +37,9 @@ from zooaudit.data.images import Dataset
 from zooaudit.data.resolve import load_digits
 from zooaudit.storage import cache
 from zooaudit.storage.artifacts import Artifacts
-from zooaudit.storage.at_once import AT_ONCE, at_once
 from zooaudit.storage.encoding import table_to_bytes
 from zooaudit.storage.opening import open_store
+from zooaudit.storage.parallel import MOST_IN_PARALLEL, in_parallel
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from cluster.seaweed import Seaweed, make_bucket
@@ -75,7 +75,7 @@ def measure(models: int, repeats: int, folder: Path) -> dict[str, Any]:
     bare, kept = open_store(URL, cache=False), open_store(URL)
     ways: dict[str, Callable[[], list[Tensor]]] = {
         "plain": lambda: [plain(p) for p in paths],
-        "plain, many": lambda: at_once(plain, paths),
+        "plain, many": lambda: in_parallel(plain, paths),
         "S3": partial(read, ids, asked, dataset, bare),
         "S3, cached": partial(read, ids, asked, dataset, kept),
     }
@@ -87,7 +87,7 @@ def measure(models: int, repeats: int, folder: Path) -> dict[str, Any]:
     return {
         "models": models,
         "bytes": sum(p.stat().st_size for p in paths),
-        "at_once": AT_ONCE,
+        "at_once": MOST_IN_PARALLEL,
         "seconds": {name: spread([r[name] for r in rows]) for name in ways},
         "speed_against_plain": {
             name: spread([r["plain"] / r[name] for r in rows]) for name in ways if name != "plain"

@@ -2,6 +2,6 @@
 
 
 def doubled_s(failures: int, first_s: float, longest_s: float) -> float:
-    """``first_s`` seconds, twice as long after each failure in a row, ``longest_s`` at most. Times a random
-    share of it, callers that failed together do not come again together."""
+    """``first_s`` seconds, doubled after each failure in a row, up to ``longest_s``. Multiply it by a random
+    number, so that callers that failed together do not retry together."""
     return min(longest_s, first_s * 2.0 ** min(failures, 60))

@@ -1,9 +1,9 @@
-"""What options and the code behind them may be given. Imports nothing, so that help is answered at once."""
+"""The values that options accept. Imports nothing, so that help appears quickly."""
 
 from typing import Literal, get_args
 
 SEEN = "seen"
-"""Answers are read as what the first of them look like."""
+"""How a suspect's answers are read by default: the form is inferred from the first of them."""
 ACCESS = (
     "probabilities, top-K (top-3: the three likeliest classes), rounded-D (rounded-2: two decimals) or label"
 )

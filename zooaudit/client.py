@@ -29,7 +29,7 @@ from zooaudit.serving import audit_schemas, schemas
 
 ARROW = "application/vnd.apache.arrow.stream"
 MOST = 1000
-"""Entries of a page."""
+"""Entries on a page."""
 ENDED = ("done", "failed", "cancelled")
 Method = Literal["twins", "paper"]
 By = Literal["rank", "normal"]
@@ -38,11 +38,11 @@ Model = TypeVar("Model", bound=BaseModel)
 
 @dataclass(frozen=True, eq=False)
 class Questions:
-    """What a suspect is asked, in order.
+    """The questions for a suspect, in order.
 
     Attributes:
         images: float32 ``[n, c, h, w]`` in [0, 1].
-        classes: the kit's names, in the order in which answers must be.
+        classes: the kit's class names; answers must have this order.
     """
 
     kit: str
@@ -51,13 +51,13 @@ class Questions:
 
 
 class Client:
-    """For one thread; closed after use.
+    """A client for one thread; close it after use.
 
     Args:
-        url: of the service.
-        key: "" for a service that is open to all.
-        patience_s: how long a request that the service has no time for is tried again.
-        transport: for tests.
+        url: the service's address.
+        key: the caller's key; "" for a service that needs none.
+        patience_s: how long to retry a request while the service is busy.
+        transport: a replacement for tests.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         self._http.close()
 
     def kits(self) -> list[schemas.KitSummary]:
@@ -100,7 +100,7 @@ class Client:
         return self._get(schemas.KitDetail, f"/kits/{id_}")
 
     def queries(self, id_: str, method: Method = "twins") -> Questions:
-        """What a suspect has to be asked."""
+        """The questions to ask a suspect."""
         reply = self._asked("GET", f"/kits/{id_}/queries", params={"method": method})
         try:
             table, _ = reader.table(reply.content, most_bytes=MOST_QUERY_BYTES)
@@ -132,17 +132,17 @@ class Client:
 
         Args:
             answers: probabilities ``[n, K]`` to the first n questions, in order.
-            suspect: what you call it.
-            level, access: as of ``zooaudit score``.
-            queries: how many are asked at most, one of the kit's ``looks``, fixed before
-                the first answer is seen. By default all.
+            suspect: the suspect's name.
+            level, access: as for ``zooaudit score``.
+            queries: the most questions to use, one of the kit's ``looks``; fix it before you see the first
+                answer. By default all.
             p_value: by the victim's rank among its twins, or by the normal distribution.
-            suspect_classes: how many classes the suspect has, where they are not the kit's; answers are
-                ``[n, suspect_classes]`` then.
+            suspect_classes: the suspect's number of classes, if it is not the kit's; then answers are ``[n,
+                suspect_classes]``.
 
         Raises:
-            InputError: answers of another shape.
-            ServiceError: the service refuses them, or does not answer.
+            InputError: the answers have another shape.
+            ServiceError: the service refuses them or does not answer.
         """
         body = arrow_body(np.asarray(answers, dtype=np.float32))
         asked = {
@@ -174,17 +174,17 @@ class Client:
         fresh: bool = False,
         once: str = "",
     ) -> audit_schemas.Audit:
-        """Have the service ask a suspect behind a prediction API. However often it has to
-        be sent: one audit comes of it.
+        """Have the service ask a suspect behind a prediction API. Retries of the request start only one
+        audit.
 
         Args:
-            suspect: ``{"url": ...}``, and how it is asked where that does not show it.
-            budget: queries that the suspect may charge for, over all audits of it by this kit.
-            queries, p_value, suspect_classes: as of ``score``.
-            fresh: use no answers of the audits before.
-            ask_everything: even when the decision is settled, or when the first answers make no sense.
-            once: a name of your own for this request. Asked for again with it within 24 hours, in another
-                process too, the same audit is meant. By default each decision is a request of its own.
+            suspect: ``{"url": ...}``, and how to ask it if the URL does not show that.
+            budget: the most queries that may be charged, over all audits of the suspect by this kit.
+            queries, p_value, suspect_classes: as for ``score``.
+            fresh: use no answers of earlier audits.
+            ask_everything: ask on when the decision is settled, or when the first answers make no sense.
+            once: your own name for this request. Within 24 hours a second request with the same name returns
+                the same audit, also from another process. By default each call is a new request.
         """
         asked = audit_schemas.AuditRequest(
             kit=id_,
@@ -203,9 +203,8 @@ class Client:
         return audit_schemas.Audit.model_validate_json(reply.content)
 
     def audits(self, limit: int = 200, state: schemas.State | None = None) -> list[audit_schemas.Audit]:
-        """The last audits of this key, so many at most: those that have not ended first,
-        the newest first among them."""
-        found: dict[str, audit_schemas.Audit] = {}  # one that ends between two pages may be on both
+        """This key's latest audits, at most ``limit``: first those still under way, then the newest."""
+        found: dict[str, audit_schemas.Audit] = {}  # an audit that ends between two pages may be on both
         asked: dict[str, Any] = {"state": state} if state else {}
         while len(found) < limit:
             page = self._get(
@@ -218,7 +217,7 @@ class Client:
         return list(found.values())
 
     def progress(self, audit: str) -> audit_schemas.Audit:
-        """How far an audit is, or what came of it."""
+        """The state of an audit, and its result once it has ended."""
         return self._get(audit_schemas.Audit, f"/audits/{audit}")
 
     def cancel(self, audit: str) -> audit_schemas.Audit:
@@ -231,7 +230,7 @@ class Client:
         every_s: float = 1.0,
         on_progress: Callable[[audit_schemas.Audit], None] = lambda _: None,
     ) -> audit_schemas.Audit:
-        """Wait until an audit has ended; ``on_progress`` is called with each state of it."""
+        """Wait until an audit has ended; call ``on_progress`` with each state."""
         while True:
             found = self.progress(audit)
             on_progress(found)
@@ -250,8 +249,8 @@ class Client:
             reply.close()
 
     def _asked(self, method: str, path: str, **how: Any) -> httpx.Response:
-        """Try until there is an answer, or for so long. A request that is sent again does
-        nothing twice: an audit's has a key."""
+        """Retry until there is an answer or patience runs out. Retries are safe: a request that starts an
+        audit has an Idempotency-Key."""
         end, failures = time.monotonic() + self._patience_s, 0
         while True:
             wait, trouble, status = 0.0, "", 0

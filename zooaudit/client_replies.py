@@ -1,4 +1,4 @@
-"""What the service's replies are, read within limits: bodies in full, refusals, waits."""
+"""Read the service's replies within limits: bodies, refusals, waits."""
 
 import io
 
@@ -11,13 +11,13 @@ from zooaudit.serving import schemas
 
 PROBLEM = "application/problem+json"
 MOST_REPLY_BYTES, MOST_QUERY_BYTES = 2**31, 2**32
-"""Of a reply, and of the questions in it: 5,000 images of 224 by 224 in colour take 3 GB."""
+"""The largest reply, and the largest questions in it: 5,000 images of 224 by 224 in colour take 3 GB."""
 AGAIN = (429, 502, 503, 504)
-"""Statuses that may pass."""
+"""Statuses worth a retry."""
 
 
 def whole(reply: httpx.Response) -> httpx.Response:
-    """A reply that is being received, once it has come; no more than so much of it."""
+    """Read the whole reply; refuse one that is too large."""
     size, parts = 0, []
     for part in reply.iter_bytes():
         size += len(part)
@@ -39,7 +39,7 @@ def arrow_body(answers: np.ndarray) -> bytes:
     """Answers ``[n, K]`` as an Arrow stream of ``query`` and ``probabilities``.
 
     Raises:
-        InputError: another shape.
+        InputError: the answers have another shape.
     """
     if answers.ndim != 2 or 0 in answers.shape:
         raise InputError(f"answers have the shape {answers.shape}; expected [questions, classes]")
@@ -52,14 +52,14 @@ def arrow_body(answers: np.ndarray) -> bytes:
 
 
 def may_pass(reply: httpx.Response) -> bool:
-    """Whether to try again. A 500 without a problem document is not the application's: the replica that
-    worked on it has died."""
+    """Whether a retry may help. A 500 without a problem document does not come from the application: the
+    replica that handled the request has died."""
     died = reply.status_code == 500 and reply.headers.get("Content-Type", "") != PROBLEM
     return died or reply.status_code in AGAIN
 
 
 def retry_after(reply: httpx.Response) -> float:
-    """Seconds; a proxy may say a date, which is left to the backing off."""
+    """Seconds to wait. A proxy may give a date, which is ignored: backing off covers it."""
     value = reply.headers.get("Retry-After", "")
     return float(value) if value.isascii() and value.isdecimal() else 0.0
 

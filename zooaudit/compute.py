@@ -1,5 +1,4 @@
-"""Devices, precision, threads and torch's global generators: what every stage that trains
-needs to pin down."""
+"""Devices, precision, threads and torch's global generators: what every training stage has to pin down."""
 
 import contextlib
 import ctypes
@@ -12,8 +11,8 @@ from pathlib import Path
 import torch
 
 HEAP_WORTH_KEEPING = 2**30
-"""Bytes that a process may hold before it gives back what it freed: below, fresh pages
-would cost more than the memory is worth."""
+"""Bytes that a process may hold before it returns freed memory to the system. Below this, fresh pages would
+cost more than the memory is worth."""
 
 
 def pick_device() -> torch.device:
@@ -22,7 +21,7 @@ def pick_device() -> torch.device:
 
 
 def autocast(precision: str, device: torch.device) -> contextlib.AbstractContextManager[object]:
-    """bfloat16 autocast where asked for, or where ``auto`` finds hardware that is fast at it."""
+    """bfloat16 autocast if requested, or if ``auto`` finds hardware that is fast at it."""
     return torch.autocast(
         device.type, torch.bfloat16, enabled=resolve_precision(precision, device.type) == "bfloat16"
     )
@@ -30,7 +29,7 @@ def autocast(precision: str, device: torch.device) -> contextlib.AbstractContext
 
 @functools.cache
 def resolve_precision(precision: str, device_type: str) -> str:
-    """What ``auto`` means on this machine: ``bfloat16`` with CPU or GPU support for it, else ``float32``."""
+    """What ``auto`` means on this machine: ``bfloat16`` if the CPU or GPU supports it, else ``float32``."""
     if precision != "auto":
         return precision
     if device_type == "cuda":
@@ -45,8 +44,8 @@ def resolve_precision(precision: str, device_type: str) -> str:
 
 @contextlib.contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed torch's global generators (initialisation and dropout draw from them) and put
-    them back afterwards."""
+    """Seed torch's global generators, which initialisation and dropout draw from, and restore them
+    afterwards."""
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices):
         torch.manual_seed(seed)
@@ -55,8 +54,8 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
 
 @contextlib.contextmanager
 def threads(count: int | None) -> Iterator[None]:
-    """Run torch on ``count`` CPU threads, so that two farms split the sums in the same way
-    and agree to the bit."""
+    """Run torch on ``count`` CPU threads, so that two farms split sums in the same way and agree to the
+    bit."""
     before = torch.get_num_threads()
     if count:
         torch.set_num_threads(count)
@@ -69,9 +68,8 @@ def threads(count: int | None) -> Iterator[None]:
 def give_back_freed_memory() -> None:
     """Return freed heap to the system, if this process is larger than ``HEAP_WORTH_KEEPING``.
 
-    For use between two models: a worker keeps what a training step frees
-    (``KEEP_FREED_MEMORY``), and the pieces that models of different sizes leave between
-    what is in use add up. Does nothing where the C library is not glibc.
+    For use between two models: a worker keeps what a training step frees (``KEEP_FREED_MEMORY``), and
+    fragments between models of different sizes add up. Does nothing if the C library is not glibc.
     """
     if sys.platform != "linux":
         return

@@ -1,4 +1,4 @@
-"""The format number of a SQLite file of ours, in the field that SQLite keeps for its user."""
+"""The format number of our SQLite files, in the field that SQLite reserves for applications."""
 
 import sqlite3
 
@@ -7,11 +7,11 @@ from zooaudit.errors import FormatError
 
 
 def claim_format(db: sqlite3.Connection, expected: int, what: str) -> None:
-    """Write ``expected`` into a file of this version or an older one, once its tables are
-    as this version has them.
+    """Write ``expected`` into a file of this version or an older one, after its tables were brought to this
+    version.
 
     Raises:
-        FormatError: a newer zooaudit wrote it.
+        FormatError: a newer zooaudit wrote the file.
     """
     (found,) = db.execute("PRAGMA user_version").fetchone()
     if found > expected:

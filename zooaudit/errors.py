@@ -1,25 +1,27 @@
 """Every error that zooaudit raises on purpose, in one tree.
 
-    ZooauditError                     exit code ├── InputError (ValueError)           2      the user can mend
-    it: the message says how │   ├── ConfigError                          a recipe's value is unknown or out
-    of range │   ├── DataError                            images or labels that cannot be used │   ├──
-    ModelError                           a model file, factory or output that does not fit │   ├── LimitError
-    a caller of the service has, or spent, as much as it may │   ├── RepeatedError                        a
-    caller of the service gives one Idempotency-Key to two different requests │   ├── AnswersError
-    a suspect's answers are not what was asked for │   └── ColumnsError                         both: another
-    number of columns than there are classes ├── StoreError                        3      the store cannot be
-    reached, written or trusted │   ├── MissingArtifactError                 nothing under that name │   │
-    └── UnknownNameError          2      a kit, run or piece of evidence that the user named is not there │
-    ├── DamagedArtifactError                 content and manifest disagree │   ├── FormatError
-    written by another version of zooaudit, in another format │   └── NotWrittenError                      the
-    service's own data cannot be written: the disk is full, say ├── NotEnoughModelsError              4
-    too few models learnt for a verdict ├── FarmError                         5      workers kept dying;
-    finished models are kept ├── RejectedError                     6      a pack of evidence was changed or
-    damaged ├── SuspectError                      7      a suspect behind an API does not answer, or its
-    budget is spent; its answers are kept │   ├── StoppedError                         asking it was stopped
-    by whoever had it asked │   └── BusyError                            another audit is asking it by the
-    same ledger └── ServiceError                      8      the scoring service refused a request of the
-    client
+    ZooauditError                   exit code
+    ├── InputError (ValueError)     2   the user can fix it: the message says how
+    │   ├── ConfigError                 a recipe's value is unknown or out of range
+    │   ├── DataError                   images or labels that cannot be used
+    │   ├── ModelError                  a model file, factory or output that does not fit
+    │   ├── LimitError                  a caller of the service has used up its limit
+    │   ├── RepeatedError               a caller of the service used one Idempotency-Key for two requests
+    │   ├── AnswersError                a suspect's answers are not what was asked for
+    │   └── ColumnsError                both of the above: the number of columns is not that of the classes
+    ├── StoreError                  3   the store cannot be reached, written or trusted
+    │   ├── MissingArtifactError        nothing under that name
+    │   │   └── UnknownNameError    2   there is no such kit, run or evidence
+    │   ├── DamagedArtifactError        content and manifest disagree
+    │   ├── FormatError                 another version of zooaudit wrote it, in another format
+    │   └── NotWrittenError             the service cannot write its own data, for example on a full disk
+    ├── NotEnoughModelsError        4   too few models learnt for a verdict
+    ├── FarmError                   5   workers kept dying; finished models are kept
+    ├── RejectedError               6   an evidence pack was changed or damaged
+    ├── SuspectError                7   a suspect's API does not answer, or its budget is spent
+    │   ├── StoppedError                the audit was stopped while it asked the suspect
+    │   └── BusyError                   another audit is using the suspect's ledger
+    └── ServiceError                8   the scoring service refused the client's request
 
 The command line prints the message on one line and exits with the code; ``--debug`` shows the traceback.
 """
@@ -37,7 +39,7 @@ def first_line(error: BaseException) -> str:
 
 
 class InputError(ZooauditError, ValueError):
-    """What the user gave cannot be used; nothing was changed."""
+    """The user's input cannot be used; nothing was changed."""
 
     exit_code = 2
 
@@ -55,43 +57,43 @@ class ModelError(InputError):
 
 
 class LimitError(InputError):
-    """A caller of the service has as much under way, or spent as much, as it may."""
+    """A caller of the service has reached its limit of running audits or of queries."""
 
 
 class RepeatedError(InputError):
-    """A caller of the service gave an Idempotency-Key that it had given to another request."""
+    """A caller of the service used an Idempotency-Key again, for another request."""
 
 
 class AnswersError(InputError):
     """A suspect's answers are not finite class probabilities of the expected shape.
 
     Attributes:
-        found, expected: what is wrong and what would be right, for those who need them
-            apart; "" where the message alone says it.
+        found, expected: what is wrong and what would be right, for callers that need them separately; "" if
+            only the message says it.
     """
 
     found = expected = ""
 
     @classmethod
     def of(cls, found: str, expected: str) -> "AnswersError":
-        """The error that says both."""
+        """An error that names both."""
         error = cls(f"the answers have {found}; expected {expected}")
         error.found, error.expected = found, expected
         return error
 
 
 class ColumnsError(ModelError, AnswersError):
-    """Answers with another number of columns than there are classes.
+    """The number of columns in the answers is not the number of classes.
 
     Attributes:
-        columns: how many there are.
+        columns: the number of columns found.
     """
 
     columns = 0
 
     @classmethod
     def counted(cls, columns: int, message: str, found: str = "", expected: str = "") -> "ColumnsError":
-        """The error about so many columns."""
+        """An error about this number of columns."""
         error = cls(message)
         error.columns, error.found, error.expected = columns, found, expected
         return error
@@ -108,20 +110,20 @@ class MissingArtifactError(StoreError):
 
 
 class UnknownNameError(MissingArtifactError):
-    """The store holds other kits, runs or pieces of evidence than the one that the user named."""
+    """The store does not hold the kit, run or evidence that the user named."""
 
     exit_code = InputError.exit_code
 
 
 class DamagedArtifactError(StoreError):
-    """Stored content does not match the SHA-256, shape or type that its manifest states."""
+    """Stored content does not match the SHA-256, shape or type in its manifest."""
 
 
 class FormatError(StoreError):
-    """Another version of zooaudit wrote it, in a format that this one does not read.
+    """Another version of zooaudit wrote it, in a format that this version does not read.
 
     Attributes:
-        found: what was found and expected, without what to do about it.
+        found: what was found and expected, without the remedy.
     """
 
     def __init__(self, found: str, remedy: str) -> None:
@@ -130,37 +132,37 @@ class FormatError(StoreError):
 
 
 class NotWrittenError(StoreError):
-    """The service's own data cannot be written: its disk is full, or read-only."""
+    """The service cannot write its own data: the disk is full or read-only."""
 
 
 class NotEnoughModelsError(ZooauditError):
-    """Too few models learnt their task: a verdict would rest on nothing."""
+    """Too few models learnt their task for a verdict."""
 
     exit_code = 4
 
 
 class FarmError(ZooauditError):
-    """The farm gave up; every finished model is in the store and a second run goes on from there."""
+    """The farm gave up. Every finished model is in the store, and a second run continues from there."""
 
     exit_code = 5
 
 
 class RejectedError(ZooauditError):
-    """A pack of evidence is not what it says of itself: it was changed, or damaged on the way."""
+    """An evidence pack is not what it claims to be: it was changed, or damaged in transit."""
 
     exit_code = 6
 
 
 class SuspectError(ZooauditError):
-    """A suspect behind an API does not answer, or its budget is spent; what it answered is
-    kept and not asked again."""
+    """A suspect behind an API does not answer, or its budget is spent. Its answers so far are kept, and those
+    questions are not asked again."""
 
     exit_code = 7
 
 
 class StoppedError(SuspectError):
-    """An audit was stopped while a suspect was being asked; it may have answered, and
-    charged for, what was under way."""
+    """An audit was stopped while it asked a suspect, which may have answered, and charged for, the last
+    requests."""
 
 
 class BusyError(SuspectError):
@@ -172,7 +174,7 @@ class ServiceError(ZooauditError):
 
     Attributes:
         status: HTTP status; 0 if there was no answer.
-        found, expected: what was wrong and what would be right; "" where the message says it all.
+        found, expected: what was wrong and what would be right; "" if only the message says it.
     """
 
     exit_code = 8

@@ -1,5 +1,5 @@
-"""Packages that come with an extra, ``zooaudit[onnx]`` say. They are imported where they are first needed;
-one error names the extra."""
+"""Packages of the extras, for example ``zooaudit[onnx]``. They are imported where they are first needed; one
+error names the missing extra."""
 
 import contextlib
 import importlib.util
@@ -16,41 +16,41 @@ EXTRAS = {
     "grpc": "suspects over gRPC",
     "report": "figures in reports, studies and sweeps",
 }
-"""By name: what is not possible without it."""
+"""By name: what the extra is for."""
 
 
 def install(extra: str) -> str:
-    """The command that brings an extra."""
+    """The command that installs an extra."""
     return f"pip install 'zooaudit[{extra}]'"
 
 
 @contextlib.contextmanager
 def needs(extra: str, what: str, kind: type[InputError] = InputError, instead: str = "") -> Iterator[None]:
-    """Around the imports of an extra's packages.
+    """Wrap the imports of an extra's packages.
 
     Args:
-        what: is to be done with them; the message begins with it.
-        kind: of error.
-        instead: how to do without.
+        what: what the packages are for; the message begins with it.
+        kind: the type of error to raise.
+        instead: how to do without the extra.
 
     Raises:
-        InputError: of that kind; one of the packages is missing.
+        InputError: of type ``kind``; a package is missing.
     """
     try:
         yield
     except ImportError as error:
         if (error.name or "").partition(".")[0] == "zooaudit":
-            raise  # that is no package of somebody else's: it is a fault of ours
+            raise  # the missing module is not a third-party package: the fault is ours
         raise kind(
             f"{what} needs the extra {extra} ({first_line(error)}): {install(extra)}{instead}"
         ) from error
 
 
 def require(extra: str, what: str, *packages: str) -> None:
-    """Before work begins that would need an extra at its end; imports nothing.
+    """Fail early if the end of the work needs an extra that is missing; imports nothing.
 
     Raises:
-        InputError: one of the packages is missing.
+        InputError: a package is missing.
     """
     with needs(extra, what):
         for name in packages:

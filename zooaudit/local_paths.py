@@ -1,34 +1,34 @@
-"""Paths of this machine in what is sent to others: only their last part is told."""
+"""Remove this machine's paths from what is sent to others: only their last part stays."""
 
 import re
 import shlex
 
 ELSEWHERE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
-"""Begins an address (``s3://``, ``https://``, ``models:/``): the same for everybody. One
+"""The start of an address (``s3://``, ``https://``, ``models:/``), which is the same for everybody. A single
 letter and a colon is a drive."""
 LOCAL = re.compile(r"(~\w*|\.{1,2})?[/\\]|[A-Za-z]:[/\\]")
-"""Begins a path and nothing else."""
+"""The start of a path, and of nothing else."""
 PART = re.compile(r"[^\s'\"=,;()]+")
-"""Of a word: a command in it, or ``NAME=FILE``, has several."""
+"""Separates the parts of a word: a command in it, or ``NAME=FILE``, has several."""
 
 
 def last_part(name: str) -> str:
-    """A suspect's name; of a local path only its last part. ``a/b`` may be anything, and is left."""
+    """A suspect's name; for a local path, its last part. ``a/b`` may be anything and stays."""
     return _last(name) if LOCAL.match(name) else name
 
 
 def without_folders(place: str) -> str:
-    """Where something is, as an address or as the last part of a path."""
+    """An address, or the last part of a path."""
     return place if ELSEWHERE.match(place) else _last(place)
 
 
 def shared_text(text: str) -> str:
-    """Words with only the last part of what can be nothing but a path."""
+    """A text in which every absolute path is cut to its last part."""
     return PART.sub(lambda found: last_part(found[0]), text)
 
 
 def shared_command(command: str) -> str:
-    """A command line with only the last part of each path in it."""
+    """A command line in which every path is cut to its last part."""
     return shlex.join(_short(word) for word in shlex.split(command))
 
 

@@ -1,5 +1,5 @@
-"""What of this machine this process may use. Imports nothing heavy: nodes that lack
-packages are asked by what imports this."""
+"""The share of this machine that this process may use. Imports nothing heavy, as it also runs on nodes
+without our packages."""
 
 import os
 

@@ -1,5 +1,5 @@
-"""Where results go, looked at before the work begins: an hour's work is not done for a
-folder that cannot be written."""
+"""Check the output folder before the work begins, so that an hour's work is not lost to a folder that cannot
+be written."""
 
 import tempfile
 from pathlib import Path
@@ -8,10 +8,10 @@ from zooaudit.errors import InputError
 
 
 def check_folder(folder: Path, remedy: str = "choose another with --out") -> None:
-    """Refuse a folder that cannot be written, or made. Nothing is made, and nothing is left there.
+    """Refuse a folder that cannot be written or created. Creates nothing.
 
     Raises:
-        InputError: says which, and ``remedy``.
+        InputError: names the folder and the ``remedy``.
     """
     there = folder.absolute()
     while not there.exists():
@@ -20,16 +20,16 @@ def check_folder(folder: Path, remedy: str = "choose another with --out") -> Non
         with tempfile.TemporaryFile(dir=there):
             pass
     except OSError as error:
-        said = (
+        problem = (
             f"{folder} cannot be written"
             if there == folder.absolute()
             else f"{folder} cannot be made in {there}"
         )
-        raise InputError(f"{said}: {error.strerror}; {remedy}") from error
+        raise InputError(f"{problem}: {error.strerror}; {remedy}") from error
 
 
 def check_new(path: Path) -> None:
-    """Refuse a file that is there, or that cannot be written.
+    """Refuse a file that exists or cannot be written.
 
     Raises:
         InputError: says why.

@@ -151,7 +151,7 @@ def test_answers_of_a_process_that_was_taken_over_are_looked_at(
 ) -> None:
     def taken_over(folder: Path, _: Limits) -> None:
         save_file({"answers": answers}, folder / sandbox.ANSWERS)
-        (folder / sandbox.SAID).write_text('{"done": ""}')
+        (folder / sandbox.RESULT).write_text('{"done": ""}')
 
     monkeypatch.setattr(sandbox, "_run", taken_over)
     (tmp_path / "m.onnx").write_bytes(b"")

@@ -20,10 +20,10 @@ from zooaudit.data.images import Dataset
 from zooaudit.errors import DamagedArtifactError, MissingArtifactError, StoreError
 from zooaudit.recipes.named import DIGITS
 from zooaudit.storage.artifacts import Artifacts
-from zooaudit.storage.at_once import AT_ONCE, at_once
 from zooaudit.storage.copying import Copied, copy, everything
 from zooaudit.storage.memory import MemoryStore
 from zooaudit.storage.opening import open_store
+from zooaudit.storage.parallel import MOST_IN_PARALLEL, in_parallel
 from zooaudit.storage.runs import artifacts_of_run, begin_run, save_report
 from zooaudit.training.farm import SerialFarm
 
@@ -266,8 +266,8 @@ def test_results_keep_the_order_and_threads_are_bounded() -> None:
             now[0] -= 1
         return i * i
 
-    assert at_once(work, range(40)) == [i * i for i in range(40)]
-    assert 1 < most[0] <= AT_ONCE
+    assert in_parallel(work, range(40)) == [i * i for i in range(40)]
+    assert 1 < most[0] <= MOST_IN_PARALLEL
 
 
 def test_the_first_error_is_raised_and_the_rest_not_begun() -> None:
@@ -280,5 +280,5 @@ def test_the_first_error_is_raised_and_the_rest_not_begun() -> None:
             raise StoreError(f"number {i}")
 
     with pytest.raises(StoreError, match="number 3"):
-        at_once(work, range(500))
+        in_parallel(work, range(500))
     assert len(begun) < 100

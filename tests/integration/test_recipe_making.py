@@ -21,7 +21,7 @@ def test_a_twin_is_tried_where_asked(own_weights: Path, tmp_path: Path, capsys: 
     )
     text = file.read_text()
     assert "650 parameters" in text and re.search(r"one took \d+\.\d s here, so all take\s(# )?about", text)
-    assert "is it really what trained the victim" not in text.replace("\n# ", " ")
+    assert "is this really the procedure that trained the victim" not in text.replace("\n# ", " ")
     assert (
         main(
             [
@@ -33,7 +33,7 @@ def test_a_twin_is_tried_where_asked(own_weights: Path, tmp_path: Path, capsys: 
         )
         == 0
     )
-    assert "is it really what trained the victim" in capsys.readouterr().out
+    assert "is this really the procedure that trained the victim" in capsys.readouterr().out
     assert (
         main(
             [

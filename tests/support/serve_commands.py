@@ -74,6 +74,6 @@ def started(folder: Path, *options: str) -> Iterator[Started]:
         line = service.process.stdout.readline()
         said = (folder / "log").read_text()
         assert line == f"ready: {service.url}\n", said
-        key = re.search(r"it is in no file: ([0-9a-f]{64})", said)
+        key = re.search(r"it is stored nowhere: ([0-9a-f]{64})", said)
         service.key = key.group(1) if key else ""
         yield service

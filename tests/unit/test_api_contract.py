@@ -30,7 +30,7 @@ def test_numbers_are_sent_as_the_model_wants_them(tmp_path: Path) -> None:
         OpenSuspect.to(stranger.url + "/v2/models/m/infer", asked) as opened,
     ):
         assert torch.allclose(opened.black_box.ask(images), expected, atol=1e-6)
-        assert opened.in_order and opened.said == asked.contract
+        assert opened.in_order and opened.stated == asked.contract
 
 
 def test_the_kits_classes_are_picked_out_of_its_own(tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ def test_pictures_hold_no_other_numbers(tmp_path: Path) -> None:
         with pytest.raises(
             ConfigError,
             match=(
-                r"numbers from -\S+ to \S+, which no PNG can hold; expected \[0, 1\]: leave mean, std and"
+                r"numbers from -\S+ to \S+, which a PNG cannot hold; expected \[0, 1\]: leave mean, std and"
                 r" range"
             ),
         ):
@@ -69,10 +69,10 @@ def test_pictures_hold_no_other_numbers(tmp_path: Path) -> None:
     [
         (
             {"input": {"layout": "nhwc"}},
-            "input.layout is of files; an API's description has its own settings",
+            "input.layout is for files; an API's description has its own settings",
         ),
-        ({"input": {"dtype": "uint8"}}, "input.dtype is of files"),
-        ({"output": {"index": 1}}, "output.name and output.index are of files"),
+        ({"input": {"dtype": "uint8"}}, "input.dtype is for files"),
+        ({"output": {"index": 1}}, "output.name and output.index are for files"),
         (
             {"classes": {"columns": [3, 0, 1, 2]}},
             r"name all of its classes, in its order: classes.names=\[...\]",

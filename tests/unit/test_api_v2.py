@@ -29,16 +29,16 @@ KINDS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "without channels": ({"shape": [-1, 4, 4]}, {}, ""),
     "any size": ({"shape": [-1, -1, -1, -1]}, {}, ""),
     "no shape": ({"shape": None}, {}, ""),
-    "FP16": ({"datatype": "FP16"}, {}, "pixels go as FP16"),
-    "FP64": ({"datatype": "FP64"}, {}, "pixels go as FP64"),
-    "UINT8": ({"datatype": "UINT8", "divide": 255.0}, {}, "pixels go as UINT8, times 255"),
+    "FP16": ({"datatype": "FP16"}, {}, "pixels are sent as FP16"),
+    "FP64": ({"datatype": "FP64"}, {}, "pixels are sent as FP64"),
+    "UINT8": ({"datatype": "UINT8", "divide": 255.0}, {}, "pixels are sent as UINT8, times 255"),
     "INT8": (
         {"datatype": "INT8", "divide": 255.0, "shift": 128 / 255},
         {"scale": 255.0, "offset": -128.0},
-        "pixels go as INT8",
+        "pixels are sent as INT8",
     ),
-    "BYTES": ({"datatype": "BYTES", "shape": [-1]}, {}, "images go as PNG files"),
-    "BYTES in a column": ({"datatype": "BYTES", "shape": [-1, 1]}, {}, "images go as PNG files"),
+    "BYTES": ({"datatype": "BYTES", "shape": [-1]}, {}, "images are sent as PNG files"),
+    "BYTES in a column": ({"datatype": "BYTES", "shape": [-1, 1]}, {}, "images are sent as PNG files"),
     "a largest batch": ({"most": 5}, {}, "a request has 5 images at most"),
     "a batch of one": ({"shape": [1, 1, 4, 4], "most": 0}, {}, "a request has 1 image at most"),
     "a batch of seven": ({"shape": [7, 1, 4, 4], "most": 0}, {}, "a request has 7 images at most"),
@@ -73,7 +73,7 @@ def test_what_a_model_told_is_kept_with_its_answers(over: str, tmp_path: Path) -
     triton, images = Triton(MODEL, "UINT8", [-1, 4, 4, 1], divide=255.0, most=5), questions()
     first = (
         "metadata: input 'pixels' UINT8 [-1, 4, 4, 1]; output 'p' FP32 [-1, 4]; max_batch_size 5",
-        "pixels go as UINT8, times 255, plus 0, layout nhwc",
+        "pixels are sent as UINT8, times 255, plus 0, layout nhwc",
     )
     with OVER[over](triton) as url:
         with asking(tmp_path, {"url": url}) as asked:
@@ -89,9 +89,9 @@ def test_what_a_model_told_is_kept_with_its_answers(over: str, tmp_path: Path) -
             asked.black_box.ask(images)
             assert (
                 asked.ledger.seen[:2] == first
-                and "pixels go as FP32, times 1, plus 0, layout nhwc" in asked.ledger.seen[2:]
+                and "pixels are sent as FP32, times 1, plus 0, layout nhwc" in asked.ledger.seen[2:]
             )
-            assert "tells of itself otherwise than when it was first asked" in asked.told
+            assert "describes itself differently than when it was first asked" in asked.told
         with asking(
             tmp_path, {"url": url, "metadata": False, "input": "pixels", "layout": "nhwc"}, name="2.sqlite"
         ) as asked:
@@ -104,7 +104,7 @@ def test_what_a_stranger_calls_its_tensors_is_kept_on_one_short_line() -> None:
         {"inputs": [{"name": "a\n\x1b[31m" + "b" * 9000, "datatype": "FP32", "shape": [-1, 1, 4, 4]}]}
     )
     remote = remote_of({"url": "http://a/v2/models/m/infer"}, CLASSES)
-    seen = fitted(remote.wire, remote.said, model, (1, 4, 4), K).takes.seen
+    seen = fitted(remote.wire, remote.stated, model, (1, 4, 4), K).takes.seen
     assert all(line.isprintable() and len(line) < 600 for line in seen) and len(seen) == 2
 
 
@@ -138,26 +138,26 @@ WRONG: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "size": (
         {"shape": [-1, 3, 224, 224]},
         {},
-        r"'pixels' FP32 \[-1, 3, 224, 224\] takes no images of 1 x 4 x 4 .*metadata = false",
+        r"'pixels' FP32 \[-1, 3, 224, 224\] does not take images of 1 x 4 x 4 .*metadata = false",
     ),
     "layout": ({"shape": [-1, 4, 4, 1]}, {"layout": "nchw"}, "in the layout nchw; give layout = 'nhwc'"),
     "datatype": (
         {"datatype": "UINT8"},
         {"datatype": "FP32"},
-        "is 'FP32', but the model's input is 'pixels' UINT8 .* 'UINT8', or none",
+        "is 'FP32', but the model's input is 'pixels' UINT8 .* 'UINT8', or leave it out",
     ),
     "scale": ({"datatype": "UINT8"}, {"scale": 1.0}, "pixels would be 0 or 1; give scale = 255"),
     "INT8": (
         {"datatype": "INT8"},
         {},
-        "INT8, and its metadata does not tell of which pixels; give scale and offset",
+        "INT8, and its metadata does not say how pixels map to it; give scale and offset",
     ),
     "range": (
         {"datatype": "UINT8"},
         {"scale": 512.0},
         r"pixels from .* to 4\d\d.* do not fit UINT8 \(0 to 255\); give another scale",
     ),
-    "a text": ({"datatype": "BOOL"}, {}, "takes no images; say which does"),
+    "a text": ({"datatype": "BOOL"}, {}, "does not take images; state which does"),
     "input": (
         {},
         {"input": "image"},
@@ -166,7 +166,7 @@ WRONG: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "inputs": (
         {"inputs": [{"name": "more", "datatype": "FP32", "shape": [-1, 16]}]},
         {},
-        "say which takes the images: input = 'pixels'",
+        "state which takes the images: input = 'pixels'",
     ),
     "output": (
         {},
@@ -176,7 +176,7 @@ WRONG: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "outputs": (
         {"outputs": [("a", "FP32", [-1, 4]), ("b", "FP32", [-1, 4])]},
         {},
-        "say which tells the classes: output = 'a'",
+        "state which gives the classes: output = 'a'",
     ),
 }
 

@@ -72,7 +72,7 @@ def test_a_port_whose_service_has_just_ended_is_free() -> None:
         ("127.0.0.1", 0, "expected 1 to 65535"),
         ("127.0.0.1", 70_000, "expected 1 to 65535"),
         ("no.such.host.invalid", 80, "an address of this machine"),
-        ("203.0.113.7", 8000, "no address of this machine"),
+        ("203.0.113.7", 8000, "not an address of this machine"),
     ],
 )
 def test_a_place_that_cannot_be_listened_at_is_refused(host: str, port: int, says: str) -> None:

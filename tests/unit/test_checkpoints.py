@@ -163,7 +163,7 @@ def test_a_checkpoint_for_a_net_that_is_not_there_is_refused(checkpoint: Start) 
     with pytest.raises(
         ConfigError,
         match=(
-            rf"checkpoints has one for {SMALL}, which is none of this zoo's architectures \(A, B, C, D, E\)"
+            rf"checkpoints has one for {SMALL}, which is not one of this zoo's architectures \(A, B, C, D, E\)"
         ),
     ):
         ZooConfig(checkpoints=(checkpoint,))

@@ -150,7 +150,7 @@ def test_fallback_when_the_data_is_not_to_be_had(
         "--json",
     ]
     assert main(arguments) == 2
-    assert "fashion-mnist is not to be had here" in one_line(capsys)
+    assert "fashion-mnist cannot be had here" in one_line(capsys)
     assert main([*arguments, "--fallback", "digits"]) == 0
     out, err = capsys.readouterr()
     assert json.loads(out)["epsilon"] == DIGITS.uap.epsilon and "falling back to recipe digits" in err

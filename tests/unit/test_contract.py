@@ -120,7 +120,7 @@ def test_without_antialias_as_torch_does() -> None:
 def test_images_of_another_shape_are_not_squashed_unasked() -> None:
     with pytest.raises(ConfigError, match=r"input.resize=squash or input.resize=shorter"):
         Preprocess(Input(size=(16, 16)), (3, 30, 36))
-    with pytest.raises(ConfigError, match=r"cannot be cut out of 30 x 36"):
+    with pytest.raises(ConfigError, match=r"cannot be cropped from 30 x 36"):
         Preprocess(Input(size=(32, 32), resize="crop"), (3, 30, 36))
     assert Preprocess(Input(size=(16, 16)), (3, 30, 30))(blobs(1, 30, 30)).shape == (1, 3, 16, 16)
 
@@ -182,8 +182,8 @@ def test_a_mean_of_other_channels_is_refused() -> None:
     with pytest.raises(
         ConfigError,
         match=(
-            r"input.mean has 3 numbers; expected 1; these images are grey, say that it takes colours:"
-            r" input.channels=rgb"
+            r"input.mean has 3 numbers; expected 1; these images are grey, state that the model takes"
+            r" colours: input.channels=rgb"
         ),
     ):
         Preprocess(Input(mean=(0.1, 0.2, 0.3)), (1, 5, 5))

@@ -128,12 +128,12 @@ def test_which_output_is_the_answers() -> None:
     )
     assert settle({"main": a.view(2, 3, 1, 1)}, Output(), 2, 3, "m") == Output(name="main")
     with pytest.raises(
-        InputError, match=r"head1, head2 could each be the answers; say which: --contract output.name=head1"
+        InputError, match=r"head1, head2 could each be the answers; state which: --contract output.name=head1"
     ):
         settle({"head1": a, "head2": a + b[:, :3]}, Output(), 2, 3, "m")
     with pytest.raises(InputError, match=r"expected an output named 'q'"):
         settle({"p": a}, Output(name="q"), 2, 3, "m")
-    with pytest.raises(InputError, match=r"output.index 4 is none of them"):
+    with pytest.raises(InputError, match=r"there is no output.index 4"):
         settle((a, b), Output(index=4), 2, 3, "m")
 
 

@@ -131,7 +131,7 @@ def test_links_and_compressed_tars_are_refused(tmp_path: Path) -> None:
         info = tarfile.TarInfo("x.png")
         info.type, info.linkname = tarfile.SYMTYPE, "/etc/passwd"
         archive.addfile(info)
-    refused(folder, "x.png is a link or no plain file")
+    refused(folder, "x.png is a link or not a regular file")
     with tarfile.open(folder / "train-000000.tar", "w:gz") as archive:
         archive.add(__file__, "x.py")
     refused(folder, "is compressed; expected a plain tar: gunzip it")

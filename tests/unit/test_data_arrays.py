@@ -100,7 +100,7 @@ def test_any_other_range_is_refused_until_told(
     refused(
         folder,
         str(stored.dtype),
-        "which may stand for more than one range",
+        "which more than one range fits",
         "--value-range BLACK WHITE, for example 0 1, 0 255, -1 1",
     )
     check(folder, GREY, Reading(value_range=given))
@@ -164,9 +164,9 @@ def test_labels_that_are_names(dtype: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        (np.full((12, 3), 1 / 3), "are no one-hot rows (a single 1, else 0); expected one class an image"),
-        (np.eye(3)[LABELS] * 0.9, "are no one-hot rows"),
-        (np.ones((12, 3)), "are no one-hot rows"),
+        (np.full((12, 3), 1 / 3), "are not one-hot rows (a single 1, else 0); expected one class an image"),
+        (np.eye(3)[LABELS] * 0.9, "are not one-hot rows"),
+        (np.ones((12, 3)), "are not one-hot rows"),
         (LABELS + 0.5, "labels float64 are not whole numbers"),
         (LABELS[:5], "labels int64 of shape (5,)"),
         (np.zeros((12, 3, 2)), "labels float64 of shape (12, 3, 2); expected numbers or names [n]"),

@@ -108,7 +108,7 @@ def test_another_machine_makes_its_own_copy_of_the_same(
     make(tmp_path / "data")
     there = pickle.loads(sent)  # noqa: S301
     there._kept = there._kept and tmp_path / "elsewhere"
-    with pytest.raises(DataError, match="holds other data here than where it was read first"):
+    with pytest.raises(DataError, match="holds other data here than where it was first read"):
         in_memory(there)
 
 
@@ -129,7 +129,7 @@ def test_who_comes_second_waits_and_finds_it_made(tmp_path: Path) -> None:
     other = copies.Copy(tmp_path / "other", "data", lambda sink: sink.write(b"xyz"), 3).made()
     os.replace(other.path, copy.path)
     copies._opened.cache_clear()
-    with pytest.raises(DataError, match="data holds other data here than where it was read first"):
+    with pytest.raises(DataError, match="data holds other data here than where it was first read"):
         made[0].read(1, 2)
 
 
@@ -137,7 +137,7 @@ def test_what_cannot_be_written_says_where_else(tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("a file")
     with pytest.raises(
         DataError,
-        match=r"cannot be written or read \(.*\); expected a place for .*train\.parquet holds: set ZOO",
+        match=r"cannot be written or read \(.*\); expected a folder for a copy of .*train\.parquet: set ZOO",
     ):
         read_dataset(tables(tmp_path / "data"), "d")
 
@@ -158,7 +158,8 @@ def test_a_disk_without_room_is_noticed(make: Make, tmp_path: Path, monkeypatch:
     usage = type(shutil.disk_usage("."))(100, 50, 2**28)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     with pytest.raises(
-        DataError, match=r"is too large for memory, .* has 0\.3 GB left; expected room for .* ZOOAUDIT_CACHE"
+        DataError,
+        match=r"is too large for memory, .* has 0\.3 GB left; expected .* GB more: set ZOOAUDIT_CACHE",
     ):
         read_dataset(place, "d")
     assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file() and path.suffix != ".lock"]

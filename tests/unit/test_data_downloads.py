@@ -77,7 +77,7 @@ def test_tiny_imagenet_must_be_given(tmp_path: Path) -> None:
         with pytest.raises(DatasetUnavailableError) as caught:
             resolve(name, cache=tmp_path / "cache")
         for text in (
-            "tiny-imagenet is not to be had here",
+            "tiny-imagenet cannot be had here",
             "cache: ",
             "tiny-imagenet-200.zip",
             "Parquet",

@@ -45,7 +45,7 @@ def test_a_split_in_two_forms_is_refused_until_told_which(tmp_path: Path) -> Non
     folder = class_folders(tmp_path)
     other = pixels(12, seed=5)
     np.savez(folder / "train.npz", images=other, labels=np.arange(12) % 3, classes=["ant", "bee", "cat"])
-    refused(folder, "train is there as .npz and as class folders", "--data-kind npz or --data-kind folders")
+    refused(folder, "train exists as .npz and as class folders", "--data-kind npz or --data-kind folders")
     (folder / "test.npz").write_bytes((folder / "train.npz").read_bytes())
     assert np.array_equal(read_dataset(folder, "mine", Reading(kind="npz")).train.images.numpy(), other)
     assert len(read_dataset(folder, "mine", Reading(kind="folders")).test) == 6

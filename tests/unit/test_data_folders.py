@@ -148,7 +148,7 @@ def test_a_test_split_may_lack_a_class_and_it_is_said(tmp_path: Path) -> None:
 def test_a_test_split_with_a_class_of_its_own_is_refused(tmp_path: Path) -> None:
     refused(
         tree(tmp_path / "a", ["ant", "bee"], ["ant", "bee", "cat"]),
-        "test has cat besides; expected no class in test that train lacks",
+        "test also has cat; expected no class in test that train lacks",
     )
     for part, labels in (("train", [0, 1, 0, 1]), ("test", [0, 1, 2, 2])):
         np.savez(tmp_path / f"{part}.npz", images=pixels(4), labels=labels, classes=["ant", "bee", "cat"])

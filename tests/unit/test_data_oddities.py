@@ -84,7 +84,7 @@ def test_a_palette_gives_its_colours() -> None:
 def test_numbers_of_an_unknown_range_are_refused(dtype: type, kind: str) -> None:
     image = Image.fromarray(np.linspace(0, 1, 36).reshape(6, 6).astype(dtype))
     with pytest.raises(
-        DataError, match=f"its pixels are {kind} numbers, whose range nobody can know; expected 8 or 16 bits"
+        DataError, match=f"its pixels are {kind} numbers of unknown range; expected 8 or 16 bits"
     ):
         decode_image(encoded(image, "TIFF"), "it")
 

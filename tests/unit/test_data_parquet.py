@@ -70,7 +70,7 @@ def test_class_names_are_those_of_the_label_column(tmp_path: Path) -> None:
     note = check(written(tmp_path, columns, names), ("ant", "bee", "cat"))
     assert (
         note
-        == "labels are those of the column fine_label; there is coarse_label, too: --label-column settles it"
+        == "labels are those of the column fine_label; there is also coarse_label: --label-column chooses one"
     )
     coarse = read_dataset(tmp_path, "mine", Reading(label_column="coarse_label"))
     assert coarse.classes == ("animal",) and set(coarse.train.labels.tolist()) == {0}
@@ -85,7 +85,7 @@ def test_columns_that_may_all_be_meant_are_refused_until_told_which(tmp_path: Pa
     folder = written(tmp_path / "a", {"left": PNGS[::-1], "right": PNGS, "label": LABELS})
     refused(folder, "left, right may all be images; expected one column of images: --image-column NAME")
     check(folder, reading=Reading(image_column="right"))
-    refused(folder, "--image-column middle is none of them", reading=Reading(image_column="middle"))
+    refused(folder, "there is no --image-column middle", reading=Reading(image_column="middle"))
     folder = written(tmp_path / "b", {"image": ROWS, "label": LABELS, "labels": [0] * 12})
     refused(folder, "label and labels may both be labels", "--label-column NAME")
     check(folder, reading=Reading(label_column="label"))
@@ -106,7 +106,7 @@ def test_fractions_and_unpublished_labels_are_refused(tmp_path: Path) -> None:
     folder = written(tmp_path / "b", {"image": ROWS, "label": LABELS}, {"label": ["ant", "bee", "cat"]})
     pq.write_table(pa.table({"image": ROWS, "label": [-1] * 12}), folder / "test.parquet")
     refused(
-        folder, "every label of test is -1, which says that it was not published", "--test-split validation"
+        folder, "every label of test is -1, which means that it was not published", "--test-split validation"
     )
 
 

@@ -163,7 +163,7 @@ def test_white_is_zero_in_16_bits() -> None:
 def test_signed_8_bits_are_refused() -> None:
     refused(
         tiff(GREY, 8, sample_format=2),
-        "signed 8-bit numbers, which common loaders take for unsigned; expected unsigned",
+        "signed 8-bit numbers, which common loaders read as unsigned; expected unsigned",
     )
 
 
@@ -193,7 +193,7 @@ def test_a_stated_range_settles_deep_pixels(numbers: np.ndarray, given: tuple[fl
     expected = np.rint((numbers.astype(float) - low) / (high - low) * 255).reshape(6, 6)
     assert np.array_equal(shown(raw, Reading(value_range=given)), expected)
     if numbers.dtype != np.uint16:
-        refused(raw, "whose range nobody can know; .*--value-range BLACK WHITE")
+        refused(raw, "of unknown range; .*--value-range BLACK WHITE")
     refused(raw, r"its numbers lie in \[.*expected \[0, 0.5\]", Reading(value_range=(0, 0.5)))
 
 

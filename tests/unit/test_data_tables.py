@@ -81,7 +81,7 @@ def test_which_columns_where_names_do_not_tell(tmp_path: Path) -> None:
     )
     check(folder, Reading(image_column="a", label_column="c"))
     check(folder, Reading(image_column="1", label_column="3"))
-    refused(folder, "--label-column d is none of them", reading=Reading(image_column="a", label_column="d"))
+    refused(folder, "there is no --label-column d", reading=Reading(image_column="a", label_column="d"))
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_rows_that_are_not_whole_are_named(change: list[str], message: str, tmp_
 
 def test_a_file_named_twice_is_taken_once_and_it_is_said(tmp_path: Path) -> None:
     note = check(table(tmp_path, [*rows("path", "label"), ["img/0.png", "cat"]]))
-    assert "train.csv names 1 images more than once; each is taken once" in note
+    assert "train.csv names 1 images more than once; each is used once" in note
 
 
 def test_paths_never_lead_out(tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ USUAL: dict[str, dict[str, Any]] = {"template": {"request": {"x": "$images"}}}
 def test_suspects_are_described_by_the_settings_that_there_are() -> None:
     """A setting that is new to the parser is in the description too, and the other way
     round; with the same defaults and bounds."""
-    own = set(SETTINGS) - {"wire", "naming", "signing", "said", *NOT_OURS}
+    own = set(SETTINGS) - {"wire", "naming", "signing", "stated", *NOT_OURS}
     assert {name for kind in KINDS.values() for name in kind.model_fields} == own
     assert set(AddressSuspect.model_fields) < own and "protocol" not in AddressSuspect.model_fields
     described: list[type[BaseModel]] = [AddressSuspect, *KINDS.values()]
@@ -142,9 +142,9 @@ def test_a_setting_that_a_kind_has_no_use_for_is_refused(
     idle = sorted(set(values) - used)
     assert idle, "no kind uses all"
     for name in idle:
-        with pytest.raises(ConfigError, match=f"by the protocol {protocol}, which has no use for {name}"):
+        with pytest.raises(ConfigError, match=f"by the protocol {protocol}, which does not use {name}"):
             refuse_idle(remote_of(own | {name: values[name]}, CLASSES), own | {name: values[name]})
-        problem(submitted(place, own | {name: values[name]}), 422, f"has no use for {name}")
+        problem(submitted(place, own | {name: values[name]}), 422, f"does not use {name}")
 
 
 def test_no_setting_has_a_default_that_a_generated_client_would_send(api: dict[str, Any]) -> None:

@@ -85,7 +85,7 @@ def test_too_few_fresh_twins_or_the_owners_seed_confirm_nothing(
         (["--seed", "0"], "seed 0 is the owner's own"),
         (
             ["--train", "tests.support.owners:train"],
-            "--train is given, but the kit states no training procedure",
+            "--train is given, but the kit names no training procedure",
         ),
     ):
         assert main([*verify, *options]) == 2

@@ -150,7 +150,7 @@ def test_a_file_that_was_cut_short_or_is_no_zip_is_bad_input(
         out, err = capsys.readouterr()
         assert (
             "is not a pack (" in err
-            and "it is truncated, or no ZIP: ask for it again" in err
+            and "it is truncated, or not a ZIP: ask for it again" in err
             and out == ""
             and err.count("\n") == 1
         )

@@ -11,7 +11,7 @@ from tests.support.collecting import Notebook
 from tests.support.collecting import key as counted
 from tests.support.strangers import Stranger
 from zooaudit.errors import LimitError
-from zooaudit.serving.audit_queue import AuditQueue, Waiting
+from zooaudit.serving.audit_queue import AuditQueue, QueuedAudit
 from zooaudit.serving.audit_records import OPEN
 from zooaudit.serving.settings import Settings
 from zooaudit.telemetry.metrics import SERVICE_AUDITS
@@ -27,7 +27,7 @@ def test_a_key_has_so_many_open_audits_and_the_others_come_first(
             for i in range(6)
         ]
         with pytest.raises(
-            LimitError, match="has 6 audits that have not ended; this service takes 6 at once"
+            LimitError, match="has 6 audits that have not ended; this service takes 6 at a time"
         ):
             made.submit("greedy", asked(kit_store[1], own_stranger.url))
         small = made.submit("modest", asked(kit_store[1], own_stranger.url))["id"]
@@ -100,20 +100,20 @@ def test_an_audit_that_was_cancelled_is_counted_and_forgotten(
 def test_the_line_is_fair_and_lets_suspected_ones_run_one_at_a_time() -> None:
     line = AuditQueue(most_of_one=3)
     for number in range(5):
-        line.put(Waiting(f"a{number}", "a"))
-    line.put(Waiting("b0", "b"))
-    line.put(Waiting("c0", "c", at=time.monotonic() + 0.2))
+        line.put(QueuedAudit(f"a{number}", "a"))
+    line.put(QueuedAudit("b0", "b"))
+    line.put(QueuedAudit("c0", "c", not_before=time.monotonic() + 0.2))
     taken = [found.id for _ in range(5) if (found := line.take())]
     assert taken == ["a0", "b0", "a1", "a2", "c0"], "the fifth place waits for another key's"
     line.close()
     assert line.take() is None
     line = AuditQueue(3)
     for name in "xyz":
-        line.put(Waiting(name, name, time.monotonic(), suspected=name != "z"))
+        line.put(QueuedAudit(name, name, time.monotonic(), interrupted=name != "z"))
     taken = [found.id for _ in range(2) if (found := line.take())]
     assert taken == ["z", "x"]
     threading.Timer(0.1, line.done, ("x",)).start()
-    assert (line.take() or Waiting("", "")).id == "y"
+    assert (line.take() or QueuedAudit("", "")).id == "y"
 
 
 def test_a_key_and_a_host_have_so_many_queries_a_day(
@@ -156,7 +156,7 @@ def test_what_was_refused_counts_against_nobody(
         done = ended(made, made.submit("a", asked(kit_store[1], own_stranger.url, ask_everything=True))["id"])
         assert done["state"] == "done", done
         assert (
-            made._records.spent(by="a")[0]
+            made._records.spent(owner="a")[0]
             == own_stranger.computed
             == made._records.spent(host="127.0.0.1")[0]
         )

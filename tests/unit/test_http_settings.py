@@ -100,5 +100,5 @@ def test_numbers_are_the_suspects_columns_and_names_the_kits() -> None:
             naming.rows([wrong])
     with pytest.raises(AnswersError, match="answers of the forms label, scores; expected all of one form"):
         naming.rows([{"0": 0.6, "1": 0.4}, "0"])
-    with pytest.raises(AnswersError, match="say its name: score"):
+    with pytest.raises(AnswersError, match="give the key's name: score"):
         naming.rows([{"label": "0", "confidence": 0.6}])

@@ -112,7 +112,7 @@ def test_classes_are_found_by_name(tmp_path: Path) -> None:
     assert any("by name" in note for note in loaded.notes)
     with pytest.raises(
         ConfigError,
-        match=r"of the kit's 3 lacks 1 by name: emu; say where it has each: --contract classes.columns",
+        match=r"of the kit's 3 lacks 1 by name: emu; state the column of each: --contract classes.columns",
     ):
         load(tmp_path, None, asked((3, 24, 24), ("cat", "dog", "emu")))
     some = load(tmp_path, None, asked((3, 24, 24), ("cat", "dog", "emu"), classes={"missing": ["emu"]}))

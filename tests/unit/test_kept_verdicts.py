@@ -103,7 +103,7 @@ def test_scores_and_audits_are_listed_together_filtered_and_by_pages(
     assert place.ask("/verdicts?text=SECRET", "full").json()["verdicts"] == [], (
         "nobody finds out a key by looking for its letters"
     )
-    problem(place.ask("/verdicts?cursor=x", "full"), 422, "the cursor is none")
+    problem(place.ask("/verdicts?cursor=x", "full"), 422, "the cursor is not one")
 
 
 def test_a_page_to_send_names_kit_and_answers_and_shows_questions_to_the_trusted_only(
@@ -252,4 +252,4 @@ def test_a_model_file_is_judged_and_kept_where_that_is_allowed(
     problem(place.ask(path, "read", body, "application/octet-stream"), 403, "scope score")
     service = place.client.app.state.service  # type: ignore[attr-defined]
     monkeypatch.setattr(service, "settings", replace(service.settings, model_bytes=0))
-    problem(place.ask(path, "mine", body, "application/octet-stream"), 403, "runs no models")
+    problem(place.ask(path, "mine", body, "application/octet-stream"), 403, "callers' models")

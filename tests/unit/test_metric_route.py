@@ -21,7 +21,7 @@ def test_metrics_are_behind_the_operators_key(place: Place) -> None:
 
 def test_a_service_that_nobody_counts_for_says_so(tmp_path: Path) -> None:
     with TestClient(make_app(Settings(str(tmp_path))), base_url="http://localhost") as client:
-        problem(client.get("/metrics"), 404, "nobody counts here")
+        problem(client.get("/metrics"), 404, "this service has no metrics")
 
 
 def test_an_open_service_shows_them_to_its_own_machine_only(tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def test_by_name_with_weights_of_other_classes_and_channels(tmp_path: Path) -> N
     images = blobs(3, 28, 28, 1)
     torch.testing.assert_close(loaded.module(images), model((images - 0.2) / 0.5)[:, [4, 0, 2]])
     with pytest.raises(
-        ModelError, match=r"takes 1 channel; say how its images are normalised: --contract 'input.mean"
+        ModelError, match=r"takes 1 channel; state how its images are normalised: --contract 'input.mean"
     ):
         load(path, f"timm:{NET}", asked((1, 28, 28), classes={"columns": [4, 0, 2]}))
 
@@ -105,7 +105,7 @@ def test_by_name_its_pretrained_cfg_is_taken_and_said(tmp_path: Path) -> None:
     model = tiny()
     loaded = load(saved(model, tmp_path / "w.safetensors"), f"timm:{NET}", asked((3, 64, 64)))
     assert loaded.contract.input.size == (160, 160) and loaded.contract.input.mean == (0.5, 0.5, 0.5)
-    assert loaded.notes == (f"timm:{NET}: preprocessing as timm's pretrained_cfg says",)
+    assert loaded.notes == (f"timm:{NET}: preprocessing from timm's pretrained_cfg",)
 
 
 def test_torchvision_by_name(tmp_path: Path) -> None:

@@ -170,7 +170,7 @@ def test_answers_in_percent(tmp_path: Path) -> None:
         pa.table({"query": range(12), "probabilities": (ROWS * 100).tolist()}), tmp_path / "a.parquet"
     )
     torch.testing.assert_close(opened(tmp_path / "a.parquet", output={"values": "percentages"}), ROWS)
-    with pytest.raises(ConfigError, match="give its output and classes alone"):
+    with pytest.raises(ConfigError, match="give only its output and classes"):
         opened(tmp_path / "a.parquet", input={"mean": [0.5]})
 
 

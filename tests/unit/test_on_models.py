@@ -72,10 +72,13 @@ def test_a_test_in_another_order_calls_what_a_test_of_that_victim_calls(owner: O
     order = [3, *(i for i in range(TWINS + 1) if i != 3)]
     one = Trial.of(owner, ASKINGS[1])
     other = Trial(owner, ASKINGS[1], [owner.candidates[i] for i in order], owner.references)
-    turned = one.test.at_once().ordered(order)
+    turned = one.test.single_look().ordered(order)
     models = [about for _, about in owner.innocents]
     for mine, theirs in zip(one.compared(models, Access()), other.compared(models, Access()), strict=True):
-        found, expected = turned.decide(last(mine).ordered(order)), other.test.at_once().decide(last(theirs))
+        found, expected = (
+            turned.decide(last(mine).ordered(order)),
+            other.test.single_look().decide(last(theirs)),
+        )
         assert (found.decision, found.rank) == (expected.decision, expected.rank)
         assert found.statistics == pytest.approx(expected.statistics)
         assert found.p_value == pytest.approx(expected.p_value)
@@ -83,11 +86,13 @@ def test_a_test_in_another_order_calls_what_a_test_of_that_victim_calls(owner: O
 
 def test_the_references_are_kept_in_the_new_order(owner: Owner) -> None:
     order = [5, *(i for i in range(TWINS + 1) if i != 5)]
-    test = Trial.of(owner, ASKINGS[1]).test.at_once()
+    test = Trial.of(owner, ASKINGS[1]).test.single_look()
     before = test.hub()
     after = test.ordered(order).hub()
     afresh = (
-        Trial(owner, ASKINGS[1], [owner.candidates[i] for i in order], owner.references).test.at_once().hub()
+        Trial(owner, ASKINGS[1], [owner.candidates[i] for i in order], owner.references)
+        .test.single_look()
+        .hub()
     )
     assert after.statistics == pytest.approx(afresh.statistics) and not np.allclose(
         after.statistics, before.statistics

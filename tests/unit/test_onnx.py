@@ -71,7 +71,7 @@ def test_channels_last_are_seen(tmp_path: Path) -> None:
 
 def test_one_row_an_image_is_seen(tmp_path: Path) -> None:
     torch.testing.assert_close(seen(stranger(tmp_path / "m.onnx", ["N", 16])).module(IMAGES), answers(IMAGES))
-    with pytest.raises(ModelError, match=r"takes 25 numbers an image, and these have 16"):
+    with pytest.raises(ModelError, match=r"takes 25 numbers for each image, and these have 16"):
         seen(stranger(tmp_path / "m.onnx", ["N", 25], weights=np.ones((25, 4), np.float32)))
 
 
@@ -157,7 +157,7 @@ def test_one_of_several_outputs(tmp_path: Path) -> None:
         tmp_path / "m.onnx", ["N", *SHAPE], nodes=both, outputs={"other": ["N", 4], "p": ["N", 4]}
     )
     with pytest.raises(
-        ModelError, match=r"other, p could each be the answers; say which: --contract output.name=other"
+        ModelError, match=r"other, p could each be the answers; state which: --contract output.name=other"
     ):
         seen(path)
     torch.testing.assert_close(seen(path, output={"name": "p"}).module(IMAGES), answers(IMAGES))

@@ -80,7 +80,7 @@ def test_a_function_that_cannot_be_had_is_refused(
         ),
         (
             "no-such-program-here {seed} {out}",
-            "program 'no-such-program-here' is not there, or may not be run",
+            "program 'no-such-program-here' does not exist, or cannot be run",
         ),
     ],
 )

@@ -58,21 +58,21 @@ def test_audits_come_in_pages_and_none_is_left_out(tmp_path: Path) -> None:
     for i in (1, 4, 5):
         records.note(ids[i], state="done", result=None)
     expected = [ids[i] for i in (8, 7, 2)] + [ids[i] for i in (5, 4, 1)]
-    assert [a["id"] for a in records.by("me")] == expected
+    assert [a["id"] for a in records.listed("me")] == expected
     found, after = [], None
     for _ in range(3):
-        page = records.by("me", limit=2, after=after)
+        page = records.listed("me", limit=2, after=after)
         found += [a["id"] for a in page]
         after = records.place(page[-1])
-    assert found == expected and records.by("me", limit=2, after=after) == []
-    first = records.by(None, limit=4)
+    assert found == expected and records.listed("me", limit=2, after=after) == []
+    first = records.listed(None, limit=4)
     records.note(ids[9], state="failed")  # on the first page: it ends, and may come again
     records.note(ids[3], state="failed")  # not yet seen
     seen, after = [a["id"] for a in first], records.place(first[-1])
-    while page := records.by(None, limit=4, after=after):
+    while page := records.listed(None, limit=4, after=after):
         seen, after = [*seen, *(a["id"] for a in page)], records.place(page[-1])
     assert set(seen) == set(ids)
-    assert [a["id"] for a in records.by("me", state="done")] == [ids[i] for i in (5, 4, 1)]
+    assert [a["id"] for a in records.listed("me", state="done")] == [ids[i] for i in (5, 4, 1)]
     records.close()
 
 

@@ -16,7 +16,7 @@ from tests.support.makers import trained_spec
 from tests.support.zoos import TINY
 from zooaudit.auditing import answering
 from zooaudit.auditing.context import Context
-from zooaudit.auditing.pipeline import craft_uap, run_audit
+from zooaudit.auditing.pipeline import run_audit, victims_uap
 from zooaudit.auditing.results import Audit, embeddings
 from zooaudit.data.images import Dataset, to_unit
 from zooaudit.errors import FarmError, ZooauditError
@@ -125,7 +125,7 @@ def test_a_changed_step_is_made_anew_from_the_same_models(
 
 def test_one_store_holds_the_uaps_of_two_victims(local: tuple[Artifacts, Audit], digits: Dataset) -> None:
     artifacts, first = local
-    uap = craft_uap(Context(replace(DIGITS, seed=1), digits, artifacts, SerialFarm(), quiet))
+    uap = victims_uap(Context(replace(DIGITS, seed=1), digits, artifacts, SerialFarm(), quiet))
     assert not torch.equal(uap.v, first.uap.v)
 
 
@@ -172,7 +172,7 @@ def test_points_are_the_victims_own_training_images(audit: Audit, digits: Datase
 
 def test_a_uap_alone_trains_the_victim_alone(audit: Audit, digits: Dataset) -> None:
     artifacts = open_store("memory:")
-    uap = craft_uap(Context(DIGITS, digits, artifacts, SerialFarm(), quiet))
+    uap = victims_uap(Context(DIGITS, digits, artifacts, SerialFarm(), quiet))
     assert artifacts.ids("model") == [audit.zoo.plan.victim]
     assert torch.equal(uap.v, audit.uap.v)
 

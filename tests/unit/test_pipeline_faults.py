@@ -35,7 +35,7 @@ HASTY = with_zoo(
         ),
         (
             {"accuracy_floor": 0.0, "recovery_floor": 0.9999},
-            r"the encoder needs 2 piracy models at least, 0 learnt; raise encoder_per_role",
+            r"the encoder needs at least 2 piracy models, 0 learnt; raise encoder_per_role",
         ),
     ],
 )

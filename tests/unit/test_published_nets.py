@@ -57,8 +57,8 @@ def test_grey_images_are_given_as_colour() -> None:
     [
         ("timm:resnet_18", shape(), "timm has no net of that name"),
         ("torchvision:resnet81", shape(), "torchvision has no classifier of that name"),
-        ("torchvision:alexnet", shape(16), "takes no images of 16 x 16 pixels"),
-        ("timm:test_vit", shape(100), "takes no images of 100 x 100 pixels"),
+        ("torchvision:alexnet", shape(16), "does not take images of 16 x 16 pixels"),
+        ("timm:test_vit", shape(100), "does not take images of 100 x 100 pixels"),
         (SMALL, shape(channels=2), "takes images of 3 channels, or grey ones; these have 2"),
     ],
 )

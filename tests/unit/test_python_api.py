@@ -118,7 +118,7 @@ def test_options_are_those_of_the_command_line(kit: za.Kit, tmp_path: Path) -> N
         {"method": "twin"},
         {"contract": "classes.columns=[0,1,2,3]"},
     ):
-        with pytest.raises(ConfigError, match=r"expected one of|classes\.columns is of files"):
+        with pytest.raises(ConfigError, match=r"expected one of|classes\.columns is for files"):
             kit.score(peer(2000), name="own", **wrong)
     with pytest.raises(InputError, match=r"nothing\.onnx"):
         kit.score(tmp_path / "nothing.onnx")

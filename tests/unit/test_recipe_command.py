@@ -78,7 +78,7 @@ REFUSED = {
     "a name": (["recipe", "new", "digits"], "expected no name"),
     "settings": (
         ["recipe", "new", "--dataset", "digits", "--set", "seed=3"],
-        "--set says nothing to recipe new",
+        "--set has no meaning for recipe new",
     ),
     "unknown data": (["recipe", "new", "--dataset", "shirts"], "or give your own with --data FOLDER"),
     "train without a victim": (
@@ -159,7 +159,7 @@ def test_the_start_is_written_as_the_audit_records_it(
     assert json.loads(capsys.readouterr().out)["models"]["reference"]["start"] == 4
     assert (
         main(["recipe", "check", str(file), "--start", factory]) == 2
-        and "--start says nothing to recipe check" in capsys.readouterr().err
+        and "--start has no meaning for recipe check" in capsys.readouterr().err
     )
 
 

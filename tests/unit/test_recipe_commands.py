@@ -71,11 +71,11 @@ COMMANDS = {
     ),
     "show nothing": (["recipe", "show"], "expected a recipe's name, or a file"),
     "list with a name": (["recipe", "list", "digits"], "expected no name"),
-    "list with settings": (["recipe", "list", "--set", "seed=3"], "--set says nothing to recipe list"),
-    "show with data": (["recipe", "show", "digits", "--data", "."], "--data says nothing to recipe show"),
+    "list with settings": (["recipe", "list", "--set", "seed=3"], "--set has no meaning for recipe list"),
+    "show with data": (["recipe", "show", "digits", "--data", "."], "--data has no meaning for recipe show"),
     "check with a victim": (
         ["recipe", "check", "digits", "--victim", "x.pt2"],
-        "--victim says nothing to recipe check",
+        "--victim has no meaning for recipe check",
     ),
     "check with a statistic that there is not": (
         ["recipe", "check", "digits", "--set", "twin_test.statistic=nonsense"],
@@ -122,7 +122,7 @@ def test_recipe_check_says_what_differs_and_what_it_takes(tmp_path: Path, capsys
         "recipe mine: 46 models",
         "training ",
         "zoo.epochs.A                     not there -> 3",
-        "note: zoo.training.epochs does not change A",
+        "note: zoo.training.epochs does not apply to A",
         f"  {'twin':<13}{19:>7,}  A 19",
     ):
         assert line in output, (line, output)

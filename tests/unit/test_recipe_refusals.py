@@ -136,7 +136,7 @@ WRONG = {
     ),
     "a name of ours": (
         f'{BASED}name = "digits"\nseed = 5\n',
-        "a recipe of zooaudit's own that differs in seed (0 there, 5 here)",
+        "a built-in recipe that differs in seed (0 there, 5 here)",
     ),
     "an unprintable name": (f'{BASED}name = "a\\nb"\n', "name is 'a\\nb'; expected a printable name"),
     "no TOML": (
@@ -217,7 +217,7 @@ SET_WRONG = {
     "zoo..twins=x": "is not a field's name",
     "zoo.twins=5\nzoo.references=8": "is not a setting",
     "zoo.twins=5 6": "is not TOML",
-    "name=cifar10-small": "a recipe of zooaudit's own that differs in dataset",
+    "name=cifar10-small": "a built-in recipe that differs in dataset",
 }
 
 

@@ -102,7 +102,7 @@ def test_credentials_that_were_renewed_in_their_file_are_taken(fake_bucket: Buck
 def test_a_bad_request_without_a_word_says_what_it_may_be(fake_bucket: Bucket) -> None:
     store = S3Store(URL)
     fake_bucket.faults = [lambda a: (400, "400", "") if a.method == "HEAD" else None]
-    with pytest.raises(StoreError, match=r"400; the store says no more; credentials that have expired"):
+    with pytest.raises(StoreError, match=r"400; the store does not say why; expired credentials"):
         store.exists("k")
 
 

@@ -102,7 +102,7 @@ def test_a_locked_bucket_that_wants_checksums_names_the_setting(
     ]
     assert S3Store(URL).create("k", b"1")
     monkeypatch.setenv("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required")
-    with pytest.raises(StoreError, match="when_supported for one that wants them"):
+    with pytest.raises(StoreError, match="when_supported for one that requires them"):
         S3Store(URL)
 
 

@@ -168,7 +168,7 @@ def test_what_score_needs_is_said(case_store: Path, capsys: Capture) -> None:
         (["--suspect", "a", "a"], "named twice"),
         (
             ["--suspect", "a", "--suspect-classes", "1"],
-            "expected how many classes the suspect has, 2 at least",
+            "expected the suspect's number of classes, at least 2",
         ),
         (
             ["--suspect", "a", "--suspect-classes", "11", "--method", "both"],

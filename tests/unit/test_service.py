@@ -196,11 +196,11 @@ def test_bad_requests_each_have_a_status_of_their_own(place: Place) -> None:
     problem(place.post(good, JSON, level=0.7), 422, "level")
     problem(place.post(good, JSON, access="top"), 422, "access 'top' is unknown", "top-3")
     problem(place.post(good, JSON, method="both"), 422, "twins", "paper")
-    problem(place.post(b"{", JSON), 400, "no JSON that can be read")
-    problem(place.post(b"", JSON), 400, "no JSON that can be read")
+    problem(place.post(b"{", JSON), 400, "cannot be read as JSON")
+    problem(place.post(b"", JSON), 400, "cannot be read as JSON")
     problem(place.post(good, RAW), 422, "a multiple of 4")
-    problem(place.post(good, ARROW), 400, "no Arrow that can be read")
-    problem(place.post(as_parquet(table(GOOD))[:-9], PARQUET), 400, "no Parquet that can be read")
+    problem(place.post(good, ARROW), 400, "cannot be read as Arrow")
+    problem(place.post(as_parquet(table(GOOD))[:-9], PARQUET), 400, "cannot be read as Parquet")
     problem(place.post(as_arrow(table(GOOD), compression="lz4"), ARROW), 422, "compressed buffers")
     problem(
         place.post(good, JSON, suspect=place.kit.reference_ids[0], method="paper"),
@@ -219,7 +219,7 @@ def test_bad_requests_each_have_a_status_of_their_own(place: Place) -> None:
 
 
 def test_a_bomb_is_refused(place: Place) -> None:
-    problem(place.post(bomb(200_000_000)[: 2**20], PARQUET), 400, "no Parquet that can be read")
+    problem(place.post(bomb(200_000_000)[: 2**20], PARQUET), 400, "cannot be read as Parquet")
 
 
 SCALED = {"percentages": 100.0, "bytes": 255.0}

@@ -11,7 +11,7 @@ from tests.support.service import CLASSES, COPY
 from tests.support.strangers import Stranger, serving
 from zooaudit.errors import InputError
 from zooaudit.serving import audit_queue as lines
-from zooaudit.serving.audit_queue import AuditQueue, Waiting
+from zooaudit.serving.audit_queue import AuditQueue, QueuedAudit
 from zooaudit.serving.auditor import Auditor
 from zooaudit.serving.settings import Settings
 from zooaudit.suspects.ledger import Ledger
@@ -55,11 +55,11 @@ def test_an_answer_that_is_under_way_when_the_service_ends_is_kept(
 def test_audits_that_are_suspected_get_their_turn_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lines, "HELD_BACK_S", 0.3)
     line = AuditQueue(most_of_one=3)
-    line.put(Waiting("suspected", "a", at=time.monotonic(), suspected=True))
+    line.put(QueuedAudit("suspected", "a", not_before=time.monotonic(), interrupted=True))
     taken: list[str] = []
     end = time.monotonic() + 5
     while "suspected" not in taken and time.monotonic() < end:
-        line.put(Waiting(f"b{len(taken)}", "b", at=time.monotonic()))  # others never cease to come
+        line.put(QueuedAudit(f"b{len(taken)}", "b", not_before=time.monotonic()))  # others keep coming
         found = line.take()
         assert found
         taken.append(found.id)
@@ -71,7 +71,7 @@ def test_audits_that_are_suspected_get_their_turn_in_the_end(monkeypatch: pytest
 def test_a_ledger_that_cannot_be_used_leaves_nothing_open(tmp_path: Path) -> None:
     Ledger(tmp_path / "a.sqlite", {"of": 0}, 10).close()
     for _ in range(3):
-        with pytest.raises(InputError, match="is of"):
+        with pytest.raises(InputError, match="is for"):
             Ledger(tmp_path / "a.sqlite", {"of": "another"}, 10)
     open_files = [p.resolve() for p in Path("/proc/self/fd").iterdir() if p.exists()]
     assert not [p for p in open_files if tmp_path in p.parents], open_files

@@ -65,7 +65,7 @@ def test_questions_are_handed_out_but_no_training_images(format_: str, place: Pl
     problem(
         place.ask(f"/kits/{place.id}/queries?method=paper"),
         403,
-        "does not hand out training images",
+        "does not give out training images",
         "ZOOAUDIT_SERVE_QUERIES=1",
     )
 

@@ -144,14 +144,14 @@ def test_a_start_is_not_behind_the_contract_and_says_so(digits: Dataset) -> None
         match=r"expected input.* to have 3 channels, .*; a start is given images of 1 x 8 x 8 in \[0, 1\]",
     ) as error:
         with_start(DIGITS, args, digits.image_shape, digits.num_classes)
-    assert "--contract is for the victim and its twins, not for it" in str(
+    assert "--contract applies to the victim and its twins, not to it" in str(
         error.value
-    ) and "say so by --contract" not in str(error.value)
+    ) and "state that by --contract" not in str(error.value)
     said: list[str] = []
     args = make_parser().parse_args([*options, "--start", f"{HERE}:checkpoint"])
     found = with_start(DIGITS, args, digits.image_shape, digits.num_classes, said.append)
     assert found.zoo.start == start_of(f"{HERE}:checkpoint", digits.image_shape, digits.num_classes)
-    assert len(said) == 1 and "images of 1 x 8 x 8 in [0, 1]" in said[0] and "not for it" in said[0]
+    assert len(said) == 1 and "images of 1 x 8 x 8 in [0, 1]" in said[0] and "not to it" in said[0]
 
 
 def plan(digits: Dataset, **zoo: object) -> Plan:

@@ -19,7 +19,7 @@ from zooaudit.serving import auditor as auditors
 from zooaudit.serving.auditor import Auditor
 from zooaudit.serving.settings import Settings
 from zooaudit.suspects import outage as troubles
-from zooaudit.suspects.outage import Telling, Trouble
+from zooaudit.suspects.outage import OutageReports, Trouble
 
 SOON_S = 10.0
 
@@ -113,7 +113,7 @@ def test_an_audit_without_a_place_says_what_it_waits_for(
             for i in range(4)
         ]
         found = progress(auditor, ids[3], lambda p: "waiting" in p)["waiting"]
-        assert "3 other audits of this key are under way, as many as may be at once" in found and all(
+        assert "3 other audits of this key are under way, the most at a time" in found and all(
             i in found for i in ids[:3]
         )
         others = [
@@ -121,9 +121,9 @@ def test_an_audit_without_a_place_says_what_it_waits_for(
             for i in range(2)
         ]
         found = progress(auditor, others[1], lambda p: "waiting" in p)["waiting"]
-        assert found == f"{auditors.AT_ONCE} audits are under way, as many as this service runs at once", (
-            "whose they are is not told"
-        )
+        assert found == (
+            f"{auditors.AT_ONCE} audits are under way, the most that this service runs at a time"
+        ), "whose they are is not told"
         for id_ in ids + others:
             auditor.cancel(id_)
 
@@ -145,13 +145,13 @@ def test_the_command_line_says_so_too(
 def test_one_failure_that_passes_is_not_worth_a_word() -> None:
     said: list[str] = []
     rows: list[Trouble | None] = []
-    telling = Telling("it", said.append, rows.append, 30.0)
-    telling.failed(Trouble("answers 503", 1, time.time() + 0.1, time.time() + 60, 9), said=False)
-    telling.answered()
+    reports = OutageReports("it", said.append, rows.append, 30.0)
+    reports.failed(Trouble("answers 503", 1, time.time() + 0.1, time.time() + 60, 9), known=False)
+    reports.answered()
     assert said == [] and rows == []
-    telling.failed(Trouble("answers 429", 1, time.time() + 30, time.time() + 60, 9), said=False)
-    telling.failed(Trouble("answers 429", 2, time.time() + 30, time.time() + 60, 9), said=False)
-    telling.answered()
+    reports.failed(Trouble("answers 429", 1, time.time() + 30, time.time() + 60, 9), known=False)
+    reports.failed(Trouble("answers 429", 2, time.time() + 30, time.time() + 60, 9), known=False)
+    reports.answered()
     assert len(said) == 1 and said[0].startswith(
         "it answers 429, 1 time so far; next try in 30 s, gives up after 9 tries, or at "
     )

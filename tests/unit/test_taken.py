@@ -131,7 +131,7 @@ def test_a_recipe_whose_victim_began_with_nothing_is_refused(digits: Dataset, st
         with pytest.raises(
             ConfigError,
             match=(
-                r"averaged: victim-A-adam-\w+ \(A\) began with nothing; expected .*zoo.victim_architecture = "
+                r"averaged: victim-A-adam-\w+ \(A\) was trained from scratch; expected .*zoo.victim_architecture = "
             ),
         ):
             plan(digits, one, "A", ModifyConfig("averaged", 0.5))
@@ -191,7 +191,7 @@ def test_half_of_two_classes_is_none(digits: Dataset) -> None:
         ConfigError, match=r"transfer keeps half of the classes; .* has 2, expected 3 or more"
     ):
         modified(two, ModifyConfig("transfer", 1))
-    with pytest.raises(ModelError, match="a last layer with a bias and 3 classes or more"):
+    with pytest.raises(ModelError, match="a last layer with a bias and at least 3 classes"):
         modify(
             nn.Sequential(nn.Flatten(), nn.Linear(64, 10, bias=False)),
             ModifyConfig("transfer", 1),

@@ -110,9 +110,7 @@ def test_answers_are_not_read_as_more_than_they_tell(peers_test: TwinTest) -> No
     """Labels read as probabilities: what an innocent model does not tell would be taken for
     what it answers."""
     labels = Access.named("label").reduced(answers_of(peers_test, peer(2001)))
-    with pytest.raises(
-        AnswersError, match="looks like label; expected probabilities, as they are to be read"
-    ):
+    with pytest.raises(AnswersError, match="looks like label; expected probabilities, as stated"):
         peers_test.examine(Recorded(labels), access=Access())
     assert peers_test.examine(Recorded(labels)).access.name == "label"
     whole = answers_of(peers_test, peer(2001))
@@ -153,7 +151,7 @@ def test_a_suspect_that_rounds_is_read_as_it_tells(peers_test: TwinTest) -> None
         if access.name in ("top-1", "rounded-1"):
             with pytest.raises(AnswersError, match="by --access"):
                 peers_test.examine(TorchBlackBox(suspect, 4, reading="guess"))
-    with pytest.raises(AnswersError, match="is said to tell"):
+    with pytest.raises(AnswersError, match="is stated to give"):
         TorchBlackBox(near(0, 78), 4, reading="stated").ask(peers_test.questions())
 
 

@@ -71,8 +71,8 @@ def test_what_cannot_be_read_says_why(tmp_path: Path) -> None:
     with pytest.raises(
         DataError,
         match=(
-            r"images are float32 from 0 to 63.75, which may stand for more than one range; say what black and"
-            r" white are: --value-range"
+            r"images are float32 from 0 to 63.75, which more than one range fits; state black and"
+            r" white: --value-range"
         ),
     ):
         read_log(tmp_path / "bad.npz", GREY)

@@ -135,7 +135,7 @@ def test_what_is_not_let_in_is_named_without_suspicion(tmp_path: Path) -> None:
     with pytest.raises(
         ModelError,
         match=(
-            r"target is 'torch.ops.higher_order.cond', which is not let in; expected an operator of"
+            r"target is 'torch.ops.higher_order.cond', which is not accepted; expected an operator of"
             r" torch.ops.aten"
         ),
     ) as caught:

@@ -106,7 +106,7 @@ def test_an_audit_that_is_stopped_does_not_wait_for_an_answer(name: str, tmp_pat
 def test_what_a_model_tells_of_itself_is_under_the_same_deadline(tmp_path: Path) -> None:
     with spoken(dripping_headers) as url, asked(tmp_path, url + "/v2/models/m/infer", metadata=True) as box:
         begun = time.monotonic()
-        with pytest.raises(SuspectError, match="does not tell of itself"):
+        with pytest.raises(SuspectError, match="does not describe itself"):
             box.ask(questions(2))
         assert time.monotonic() - begun < SOON_S
 

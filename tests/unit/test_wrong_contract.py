@@ -64,7 +64,7 @@ def test_another_range_is_named(
     before = asked.black_box.ask(test_.questions()[:3])
     found = noticed(test_, asked, "m")
     assert f"with --contract {flag} on" in found.objection and "control images" in found.objection
-    assert "say that it is right by --contract 'input.range=[0,1]'" in found.objection
+    assert "confirm it by --contract 'input.range=[0,1]'" in found.objection
     assert torch.equal(asked.black_box.ask(test_.questions()[:3]), before), "nothing is switched"
 
 

@@ -14,7 +14,7 @@ from zooaudit.recipes.text import toml_value
 
 @dataclass(frozen=True)
 class Recipe:
-    """What an audit does: a named recipe, or one in a TOML file, and what was changed of it.
+    """What an audit does: a named recipe or a TOML file, with single fields changed.
 
     >>> Recipe.load("digits").with_({"zoo.twins": 39}, seed=3).config.zoo.twins
     39
@@ -25,22 +25,22 @@ class Recipe:
 
     @staticmethod
     def load(source: str | Path) -> "Recipe":
-        """A recipe by its name, or a TOML file's.
+        """Load a recipe by its name, or from a TOML file.
 
         Raises:
-            ConfigError: there is none, or it says what no recipe can.
+            ConfigError: there is no such recipe, or the file is not a valid one.
         """
         recipe = Recipe(str(source))
         _ = recipe.config
         return recipe
 
     def with_(self, fields: Mapping[str, Any] | None = None, **more: Any) -> "Recipe":
-        """The recipe with other values of some fields, by their paths:
-        ``{"zoo.twins": 39, "uap.epsilon": 0.1}``; those at the top by keyword, too:
-        ``seed=3``. Reference: docs/recipes.md.
+        """The recipe with new values for some fields, by their paths:
+        ``{"zoo.twins": 39, "uap.epsilon": 0.1}``; top-level fields also by keyword: ``seed=3``.
+        All fields: docs/recipes.md.
 
         Raises:
-            ConfigError: no such field, or a value that it cannot have.
+            ConfigError: there is no such field, or it cannot have that value.
         """
         values = (dict(fields or {}) | more).items()
         changed = Recipe(
@@ -51,7 +51,7 @@ class Recipe:
 
     @property
     def config(self) -> config.Recipe:
-        """All of its values."""
+        """All values."""
         return recipe_of(self.source, list(self.settings))
 
 
@@ -62,8 +62,8 @@ class Audit:
     Attributes:
         run: its name in the store.
         kit: the audit kit's id, for ``load_kit``.
-        report: the page that it wrote.
-        summary: all of it, as ``zooaudit audit --json`` prints.
+        report: the path of the HTML report.
+        summary: everything that ``zooaudit audit --json`` prints.
     """
 
     run: str
@@ -89,12 +89,12 @@ def audit(
     **options: Any,
 ) -> Audit:
     """Audit a victim from end to end: train twins, references and suspects, make the kit, write the report.
-    What is in the store is not trained again, so a call that was interrupted goes on when it is made again.
+    Models that are in the store are not trained again, so repeat the call to resume an interrupted audit.
 
     Args:
         recipe: a name, a TOML file or a ``Recipe``.
         store: a folder or ``s3://bucket/prefix``.
-        farm: ``serial``, in this process; ``ray``, on the cluster of RAY_ADDRESS or a private one.
+        farm: ``serial``: train in this process; ``ray``: on the cluster of RAY_ADDRESS or a private one.
         options: those of ``zooaudit audit``, with ``_`` for ``-``:
             ``data="photos", victim="mine.safetensors", factory="nets:make", train="training:train",
             twins=39``.

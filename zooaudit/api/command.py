@@ -1,5 +1,5 @@
-"""A subcommand of ``zooaudit``, run in this process: its options by keyword, its result as
-the object that ``--json`` prints."""
+"""Run a subcommand of ``zooaudit`` in this process: options by keyword, the result as the object that
+``--json`` prints."""
 
 import io
 import json
@@ -17,8 +17,8 @@ def run(subcommand: str, options: Mapping[str, Any], words: Sequence[str] = ()) 
 
     Args:
         options: by name, ``gpus_per_worker=0.5`` for ``--gpus-per-worker 0.5``; True for a flag, a list for
-            an option with several values or that is given several times; None and False are left out.
-        words: its arguments without a name.
+            an option with several values or that may be repeated; None and False are left out.
+        words: the positional arguments.
 
     Raises:
         ConfigError: there is no such option, or it does not take that value.
@@ -54,7 +54,7 @@ def _option(name: str, value: Any, repeated: Mapping[str, bool]) -> list[str]:
 
 
 def _repeated(parser: Any, subcommand: str) -> dict[str, bool]:
-    """The subcommand's options; True for those that are given once a value."""
+    """The subcommand's options; True for those that are repeated for each value."""
     (action,) = (a for a in parser._actions if hasattr(a, "choices") and isinstance(a.choices, dict))
     actions = [
         a for a in action.choices[subcommand]._actions if a.dest not in ("help", "debug", "json", "log")

@@ -9,11 +9,11 @@ from zooaudit.api.command import run
 
 @dataclass(frozen=True)
 class Verification:
-    """What was found out about a pack of evidence.
+    """The result of checking an evidence pack.
 
     Attributes:
-        rejected: whether anything speaks against it.
-        findings: one a check: ``check``, ``passed`` (None where it was not looked at) and ``text``.
+        rejected: whether any check failed.
+        findings: one for each check: ``check``, ``passed`` (None if it was not made) and ``text``.
         facts: what identifies the pack: suspect, kit, digests.
     """
 
@@ -27,14 +27,15 @@ class Verification:
 
 
 def verify(pack: str | Path, **options: Any) -> Verification:
-    """Check a pack of evidence: its digests, its verdict, and with ``with_models=True`` the victim among
+    """Check an evidence pack: its digests, its verdict, and with ``with_models=True`` the victim's rank among
     twins that are trained here.
 
     Args:
         options: those of ``zooaudit evidence verify``, with ``_`` for ``-``.
 
     Raises:
-        InputError: no pack, or one of another version. One that was changed is no error: it is ``rejected``.
+        InputError: not a pack, or one of another version. A pack that was changed raises nothing: it is
+            ``rejected``.
     """
     result = run("evidence", options, ("verify", str(pack)))
     facts = {k: v for k, v in result.items() if k not in ("rejected", "findings")}

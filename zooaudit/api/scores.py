@@ -24,8 +24,8 @@ from zooaudit.suspects.contract_files import read_contract
 from zooaudit.suspects.opened import OpenSuspect
 
 Answering = Callable[[Any], Any]
-"""Given float32 images ``[n, c, h, w]`` in [0, 1] as a NumPy array, it returns class
-probabilities or logits ``[n, K]``."""
+"""Takes float32 images ``[n, c, h, w]`` in [0, 1] as a NumPy array and returns class probabilities or logits
+``[n, K]``."""
 
 
 @dataclass(frozen=True)
@@ -52,16 +52,16 @@ or a function of images."""
 
 @dataclass(frozen=True, eq=False)
 class Score:
-    """What was found out about one suspect.
+    """The result for one suspect.
 
     Attributes:
         suspect: its name.
         decision: ``stolen``, ``not shown`` or ``cannot tell``; "" if only the paper's test was made.
-        p_value: None where nothing can be said.
-        statistic: the victim's, in standard deviations of all candidates; None where nothing can be said.
-        queries: questions of the twin test that it was asked.
-        reason: of the decision, in a sentence.
-        facts: all of it, as ``zooaudit score --json`` prints; ``facts["paper"]`` is the paper's test.
+        p_value: None if there is none.
+        statistic: the victim's, in standard deviations of all candidates; None if there is none.
+        queries: how many questions of the twin test the suspect was asked.
+        reason: why this decision, in a sentence.
+        facts: everything that ``zooaudit score --json`` prints; ``facts["paper"]`` is the paper's test.
     """
 
     suspect: str
@@ -74,7 +74,7 @@ class Score:
 
     @staticmethod
     def of(case: Case) -> "Score":
-        """A case's."""
+        """The score of a case."""
         facts = case.facts
         statistics = facts.get("statistics") or [None]
         reason = facts.get("reason") or facts.get("error", "")
@@ -109,7 +109,7 @@ class Score:
 
 
 def to_arrow(scores: Sequence[Score]) -> pa.Table:
-    """One row a score: suspect, decision, p_value, statistic, queries, reason, evidence."""
+    """One row for each score: suspect, decision, p_value, statistic, queries, reason, evidence."""
     columns = ("suspect", "decision", "p_value", "statistic", "queries", "reason")
     rows = [{c: getattr(s, c) for c in columns} | {"evidence": s.facts.get("evidence")} for s in scores]
     types = {"p_value": pa.float64(), "statistic": pa.float64(), "queries": pa.int64()}
@@ -120,7 +120,7 @@ def to_arrow(scores: Sequence[Score]) -> pa.Table:
 
 @dataclass(frozen=True, eq=False)
 class Kit:
-    """All that scoring suspects of one victim takes; from ``load_kit``."""
+    """All that is needed to score suspects of one victim; from ``load_kit``."""
 
     id: str
     _artifacts: Artifacts
@@ -130,13 +130,13 @@ class Kit:
         """Ask a suspect the kit's questions and judge its answers by the twin test. The
         answers are kept in the store as evidence.
 
-        Suspects that are scored one by one are not corrected for how many they are: of twenty innocent ones,
-        one is called stolen at level .05 on average. Use ``score_many``.
+        Suspects that are scored one by one are not corrected for their number: of twenty innocent ones, one
+        is called stolen at level .05 on average. Use ``score_many`` instead.
 
         Args:
             suspect: see ``Suspect``.
-            name: what it is called in evidence; by default its file or address, or the name
-                of the function or class.
+            name: its name in the evidence; by default its file or address, or the name of the function or
+                class.
             options: those of ``zooaudit score``, with ``_`` for ``-``: ``level``,
                 ``access``, ``queries``, ``ask_everything``, ``factory``, ``contract``,
                 ``ledger``, ``budget``, ``suspect_classes``, ``p_value``, ``method``.
@@ -149,16 +149,16 @@ class Kit:
         return score_many(self, [(name, suspect)] if name else [suspect], **options)[0]
 
     def score_answers(self, answers: str | Path, **options: Any) -> Score:
-        """As ``score``, of a file with a suspect's answers to ``zooaudit kit queries``."""
+        """As ``score``, for a file with a suspect's answers to ``zooaudit kit queries``."""
         return _scored(self, [Named(str(answers), answers=True)], options)[0]
 
     def score_paper(self, suspect: Suspect, name: str = "", **options: Any) -> Score:
-        """By the paper's t-test instead, which accuses innocent models, too: ``facts["paper"]``."""
+        """Score by the paper's t-test, which accuses innocent models too: ``facts["paper"]``."""
         return self.score(suspect, name, method="paper", **options)
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What the kit holds, as ``zooaudit kit show --json`` prints."""
+        """The kit's contents, as ``zooaudit kit show --json`` prints them."""
         from zooaudit.cli.kit import kit_facts
 
         return kit_facts(self._kit)
@@ -169,14 +169,14 @@ class Kit:
 
 
 def load_kit(store: str | Path, kit: str = "") -> Kit:
-    """A store's kit.
+    """Load a kit from a store.
 
     Args:
-        kit: its id, or the start of it; may be left out if the store has one kit.
+        kit: its id, or the start of it; optional if the store has one kit.
 
     Raises:
-        MissingArtifactError, UnknownNameError: there is no such store, or not one such kit;
-            says which there are.
+        MissingArtifactError, UnknownNameError: there is no such store, or not exactly one such kit; the
+            message lists the kits.
     """
     artifacts = existing_store(str(store), writes=True)
     found = find_kit(artifacts, kit)
@@ -184,15 +184,15 @@ def load_kit(store: str | Path, kit: str = "") -> Kit:
 
 
 def score_many(kit: Kit, suspects: "Sequence[Suspect | tuple[str, Suspect]]", **options: Any) -> list[Score]:
-    """Score several suspects together: their p-values are corrected for how many they are
+    """Score several suspects together: their p-values are corrected for the number of suspects
     (``correction="holm"`` or ``"bh"``).
 
     Args:
         suspects: each a suspect, or its name and the suspect.
-        options: as of ``Kit.score``.
+        options: as for ``Kit.score``.
 
     Raises:
-        InputError, SuspectError: as ``Kit.score`` of a single one; of several, one that
+        InputError, SuspectError: as for ``Kit.score``, if there is one suspect; among several, a suspect that
             cannot be asked is ``cannot tell``.
     """
     return _scored(

@@ -1,1 +1,1 @@
-"""The whole audit, step by step: ``pipeline.py`` tells it in a page."""
+"""The whole audit, step by step: ``pipeline.py`` shows it on one page."""

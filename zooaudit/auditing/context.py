@@ -1,4 +1,4 @@
-"""What all steps of an audit work with."""
+"""The inputs that all steps of an audit share."""
 
 from dataclasses import dataclass
 
@@ -12,13 +12,13 @@ from zooaudit.training.farm import Farm, Watch
 
 @dataclass(frozen=True, eq=False)
 class Context:
-    """An audit's inputs, and who does its work.
+    """An audit's inputs, and what does its work.
 
     Attributes:
         dataset: the victim's domain.
-        artifacts: where everything is kept.
-        farm: who trains the zoo.
-        watch: told how far the farm is.
+        artifacts: the store.
+        farm: trains the zoo.
+        watch: called with the farm's progress.
         own: the user's own victim; without one, a victim is trained.
         sources: images of another task, and those that the victim was asked, for questions.
     """

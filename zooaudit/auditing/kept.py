@@ -14,12 +14,13 @@ from zooaudit.storage.encoding import tensors_to_bytes
 
 TENSORS = "tensors.safetensors"
 DIGESTED = 64
-"""Images whose values are hashed at once."""
+"""How many images are hashed at a time."""
 Made = tuple[dict[str, Tensor], dict[str, Any]]
 
 
 def kept_tensors(artifacts: Artifacts, kind: str, inputs: list[Any], make: Callable[[], Made]) -> Made:
-    """Tensors and facts of a step: from the store if it holds them for these inputs, else made and stored."""
+    """A step's tensors and facts: read from the store if it holds them for these inputs, else made and
+    stored."""
     id_ = digest_of([kind, METHODS.get(kind, 1), inputs])
     if not artifacts.has(kind, id_):
         tensors, meta = make()
@@ -29,8 +30,7 @@ def kept_tensors(artifacts: Artifacts, kind: str, inputs: list[Any], make: Calla
 
 
 def digest_of_floats(images: Tensor) -> str:
-    """``tensor_digest`` of uint8 images as floats in [0, 1], some at a time: as floats they
-    take four times the memory."""
+    """``tensor_digest`` of uint8 images as floats in [0, 1], in chunks: floats take four times the memory."""
     digest = hashlib.sha256(str(tuple(images.shape)).encode())
     for part in images.flatten(0, 2).split(DIGESTED):
         digest.update(to_unit(part).contiguous().numpy().reshape(-1).data)
@@ -38,7 +38,7 @@ def digest_of_floats(images: Tensor) -> str:
 
 
 def tensor_digest(tensor: Tensor) -> str:
-    """Of shape and values, without a copy of them: a pool of photographs has gigabytes."""
+    """Digest of shape and values, without a copy of them: a pool of photographs has gigabytes."""
     digest = hashlib.sha256(str(tuple(tensor.shape)).encode())
     digest.update(tensor.contiguous().numpy().reshape(-1).data)
     return digest.hexdigest()[:16]

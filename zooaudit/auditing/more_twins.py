@@ -1,7 +1,7 @@
-"""More twins for a kit that is there: only the new ones are trained and asked, and no suspect is asked again.
+"""Add twins to an existing kit: only the new ones are trained and asked, and no suspect is asked again.
 
-The kit's questions were chosen by what references answer, not by what candidates do, so that they serve any
-number of twins. The new kit has an id of its own; the old one stays.
+The kit's questions were chosen by the references' answers, not by the candidates', so they serve any number
+of twins. The new kit has its own id; the old one stays.
 """
 
 from collections.abc import Sequence
@@ -30,8 +30,8 @@ from zooaudit.zoo.spec import ModelSpec, Role
 
 
 def committed_training(facts: dict[str, Any]) -> OwnTraining | None:
-    """The owner's procedure that a kit's twins were trained by; None of a victim that our
-    own recipe trained, or without one.
+    """The owner's procedure that trained a kit's twins; None if our own recipe trained the victim, or if
+    there is no procedure.
 
     Raises:
         InputError: the facts hold something else.
@@ -52,13 +52,13 @@ def twin_specs(
     """The twins that the recipe plans for a kit's victim.
 
     Raises:
-        ConfigError: nobody knows how the victim was trained.
+        ConfigError: it is unknown how the victim was trained.
         InputError: the recipe would train another victim.
     """
     if victim.startswith("victim-own-"):
         if training is None:
             raise ConfigError(
-                f"nothing says how the kit's victim {victim} was trained, so that it can have no twins; audit"
+                f"the kit does not say how its victim {victim} was trained, so it can have no twins; audit"
                 " again with --train or --train-command"
             )
         return zoo_plan.plan_for(recipe, dataset, victim, training).of(Role.TWIN)
@@ -80,15 +80,15 @@ def add_twins(
     watch: Watch,
     training: OwnTraining | None = None,
 ) -> Artifact:
-    """A new kit with ``twins`` twins in all, or as many of them as learn.
+    """A new kit with ``twins`` twins in all, or with as many as learn.
 
     Args:
-        training: as it is found now; by it twins of the user's own victim are trained.
+        training: the owner's procedure as it is now; it trains the twins of the user's own victim.
 
     Raises:
-        ConfigError: there are as many already, the procedure has changed, or nobody knows it.
+        ConfigError: the kit has that many already, or the procedure has changed or is unknown.
         InputError: the data is not the kit's.
-        NotEnoughModelsError: none of the new ones learnt.
+        NotEnoughModelsError: none of the new twins learnt.
     """
     found = read_kit(kit)
     _check(found, twins, dataset, training)
@@ -115,8 +115,8 @@ def _check(kit: Kit, twins: int, dataset: Dataset, training: OwnTraining | None)
     facts, there, committed = kit.facts, kit.twin_test.twins, committed_training(kit.facts)
     if twins <= there:
         raise ConfigError(
-            f"the kit has {there} twins already; --twins is how many there are to be in all, {there + 1} at"
-            f" least, not {twins}"
+            f"the kit has {there} twins already; --twins is the number in all: expected at least {there + 1},"
+            f" not {twins}"
         )
     if facts.get("data") != dataset.digest:
         raise InputError(
@@ -127,14 +127,14 @@ def _check(kit: Kit, twins: int, dataset: Dataset, training: OwnTraining | None)
         raise ConfigError(
             f"{committed.function or committed.command} is not the code that the kit's twins were trained by "
             f"(SHA-256 {committed.code[:16]}, now {training.code[:16]}): victim and twins must differ by the "
-            "seed alone; bring it back, or audit again"
+            "seed alone; restore that code, or audit again"
         )
 
 
 def _grown(
     test: TwinTest, more: Sequence[Candidate], recipe: Recipe, dataset: Dataset, artifacts: Artifacts
 ) -> TwinTest:
-    """The test with more twins after the others."""
+    """The test with the new twins after the others."""
     new = asked_more(test, [c.id for c in more], recipe.twin_test, recipe.seed, dataset, artifacts)
 
     def joined(old: Tensor | None, added: Tensor | None, dim: int = 0) -> Tensor | None:

@@ -5,9 +5,9 @@ The tests stand side by side: **the paper's** asks datapoints with and without t
 perturbation and compares fingerprints through an encoder; **the twin test** asks what models differ on most
 and ranks the victim among its twins. A kit holds both.
 
-Nothing here knows Ray, S3 or HTTP: models come from a farm, artifacts from a store. Every step is kept in the
-store under a digest of its inputs, so a second run picks up where the first one stopped, and a finished run
-trains nothing.
+Nothing here knows Ray, S3 or HTTP: models come from a farm, artifacts from a store. Every step is stored
+under a digest of its inputs, so a second run picks up where the first one stopped, and repeating a finished
+run trains nothing.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,7 +23,7 @@ from zooaudit.errors import NotEnoughModelsError
 from zooaudit.kits.kit import Kit
 from zooaudit.paper.uap import Uap
 from zooaudit.suspects.blackbox import Recorded
-from zooaudit.telemetry.phases import Count, Phase, Phases, uncounted, untold
+from zooaudit.telemetry.phases import Count, Phase, Phases, ignore_count, ignore_phase
 from zooaudit.verdict.examined import Candidate, Examined
 from zooaudit.verdict.registry import check_statistic
 from zooaudit.verdict.twin_test import TwinTest
@@ -38,31 +38,31 @@ PHASES = (
     "answers of suspects",
     "encoder and verdicts",
 )
-"""After the zoo is built, in this order."""
+"""The phases after the zoo is built, in order."""
 
 
 def check_before_training(context: Context) -> None:
-    """Raise now what an audit would raise before it trains anything. Saves the user's own victim.
+    """Raise early what would stop an audit before it trains anything. Saves the user's own victim.
 
     Raises:
-        ConfigError, DataError, ModelError: the data is too small, the victim is not as good as the recipe
-            asks, or there is no such statistic.
+        ConfigError, DataError, ModelError: the data is too small, the victim is worse than the recipe's
+            floor, or there is no such statistic.
     """
     check_statistic(context.recipe.twin_test)
     zoo_plan.plan(context.recipe, context.dataset, context.artifacts, context.own)
 
 
-def run_audit(context: Context, tell: Callable[[Phase], None] = untold) -> Audit:
+def run_audit(context: Context, notify: Callable[[Phase], None] = ignore_phase) -> Audit:
     """Audit a victim from end to end.
 
     Args:
-        tell: called with each phase after the zoo's, and how far it is.
+        notify: called with each phase after the zoo's, and its progress.
 
     Raises:
         NotEnoughModelsError: too few models learnt for an encoder or a verdict.
     """
     zoo = build_zoo(context)
-    phases = Phases(PHASES, tell)
+    phases = Phases(PHASES, notify)
     cast = Cast.of(zoo)
     fingerprinted = ask_by_paper(context, zoo, cast, phases)
     test, examined = ask_by_twin_test(context, zoo, cast, phases)
@@ -88,7 +88,7 @@ def run_audit(context: Context, tell: Callable[[Phase], None] = untold) -> Audit
 
 
 def build_zoo(context: Context) -> Zoo:
-    """Plan the zoo and have the farm build what the store does not hold."""
+    """Plan the zoo and have the farm build the models that the store lacks."""
     plan = zoo_plan.plan(context.recipe, context.dataset, context.artifacts, context.own)
     missing = zoo_plan.missing_models(plan, context.artifacts)
     built = _build(context, missing)
@@ -102,12 +102,12 @@ def build_zoo(context: Context) -> Zoo:
 
 @dataclass(frozen=True)
 class Cast:
-    """Which models of the zoo, of those that learnt, play which part.
+    """The models of the zoo that learnt, by their part in the audit.
 
     Attributes:
         encoder_models: train the encoder.
         suspects: are judged, innocent ones and copies.
-        asked: ids of all that are asked by both tests, the victim first.
+        asked: ids of all models that both tests ask, the victim first.
     """
 
     encoder_models: Sequence[ModelSpec]
@@ -123,7 +123,7 @@ class Cast:
 
 @dataclass(frozen=True, eq=False)
 class Fingerprinted:
-    """What the paper's test asked, uint8 ``[views, N, c, h, w]`` and the perturbation, and the raw answers
+    """What the paper's test asked, uint8 ``[views, N, c, h, w]``, the perturbation, and the raw answers
     ``[views, N, 2, K]`` by model id."""
 
     uap: Uap
@@ -132,8 +132,8 @@ class Fingerprinted:
 
 
 def ask_by_paper(context: Context, zoo: Zoo, cast: Cast, phases: Phases) -> Fingerprinted:
-    """The paper's test: a perturbation that fools the victim everywhere, and the answers to datapoints with
-    and without it."""
+    """The paper's test: a perturbation that fools the victim on most images, and the answers to datapoints
+    with and without it."""
     recipe, dataset, artifacts = context.recipe, context.dataset, context.artifacts
     phases.begin("perturbation")
     victim = steps.Victim.load(zoo.plan.victim, artifacts, dataset)
@@ -147,8 +147,8 @@ def ask_by_paper(context: Context, zoo: Zoo, cast: Cast, phases: Phases) -> Fing
 def ask_by_twin_test(
     context: Context, zoo: Zoo, cast: Cast, phases: Phases
 ) -> tuple[TwinTest, dict[str, Examined]]:
-    """The twin test: questions that models differ on, and the victim's rank among its twins for each suspect.
-    The victim itself is examined too."""
+    """The twin test: questions on which models differ most, and for each suspect the victim's rank among its
+    twins. The victim itself is examined too."""
     test = twin_test(context, zoo, phases.begin("answers of twins and references"))
     count = phases.begin("answers of suspects")
     clean = answering.clean_answers(
@@ -157,9 +157,9 @@ def ask_by_twin_test(
     return test, {id_: test.examine(Recorded(given)) for id_, given in clean.items()}
 
 
-def twin_test(context: Context, zoo: Zoo, count: Count = uncounted) -> TwinTest:
-    """What the verdict asks and rests on: the victim, the twins and references that learnt, and the questions
-    to tell them apart by."""
+def twin_test(context: Context, zoo: Zoo, count: Count = ignore_count) -> TwinTest:
+    """The twin test's parts: the victim, the twins and references that learnt, and the questions that tell
+    them apart."""
     twins, references = zoo.learnt(Role.TWIN), zoo.learnt(Role.REFERENCE)
     candidates = [
         Candidate(id_, zoo.records[id_].accuracy) for id_ in (zoo.plan.victim, *(s.id for s in twins))
@@ -177,7 +177,7 @@ def twin_test(context: Context, zoo: Zoo, count: Count = uncounted) -> TwinTest:
     )
 
 
-def craft_uap(context: Context) -> Uap:
+def victims_uap(context: Context) -> Uap:
     """The victim's UAP alone: trains no more than the victim."""
     recipe, dataset, artifacts = context.recipe, context.dataset, context.artifacts
     plan = zoo_plan.plan(recipe, dataset, artifacts, context.own)
@@ -186,7 +186,7 @@ def craft_uap(context: Context) -> Uap:
 
 
 def _build(context: Context, specs: list[ModelSpec]) -> int:
-    """Have the farm build these; how many it built."""
+    """Have the farm build these models; returns how many it built."""
     return context.farm.build(specs, context.dataset, context.artifacts, context.watch) if specs else 0
 
 
@@ -199,7 +199,7 @@ def _judged(
     test: TwinTest,
     examined: dict[str, Examined],
 ) -> Judgement:
-    """Every suspect's verdict by the twin test, beside that by the paper's test through one encoder."""
+    """Every suspect's verdict by the twin test and by the paper's test, through one encoder."""
     recipe, answers = replace(context.recipe, encoder=config), fingerprinted.answers
     architectures = config.architectures or recipe.zoo.encoder_architectures
     trained_on = [s for s in cast.encoder_models if s.architecture in architectures]

@@ -1,4 +1,4 @@
-"""What an audit finds out: the zoo, every suspect judged, and the whole."""
+"""The results of an audit: the zoo, every suspect judged, and the whole."""
 
 from dataclasses import dataclass
 
@@ -22,12 +22,12 @@ from zooaudit.zoo.spec import Group, ModelSpec, Role
 
 @dataclass(frozen=True, eq=False)
 class Zoo:
-    """The plan and what became of every model in it."""
+    """The plan, and the outcome of every model in it."""
 
     plan: Plan
     records: dict[str, ModelRecord]
     trained: int
-    """Models built by this run; the rest were in the store."""
+    """Models built by this run; the others were in the store."""
 
     def learnt(self, role: Role, group: Group | None = None) -> list[ModelSpec]:
         """Specs of a role whose models learnt their task."""
@@ -62,12 +62,12 @@ class Judgement:
         return [s.verdict.similarity for s in self.suspects if s.spec.role is role]
 
     def auc(self, innocent: Role) -> float | None:
-        """AUC of piracy models against one family of innocent ones, one score a model; None
-        without models."""
+        """AUC of piracy models against one family of innocent ones, one score for each model; None without
+        models."""
         return auc(self.scores(Role.PIRACY), self.scores(innocent))
 
     def called_stolen(self, role: Role) -> tuple[int, int]:
-        """How many suspects of a role the twin test calls stolen, of how many."""
+        """How many suspects of a role the twin test calls stolen, and how many there are."""
         examined = [s.examined for s in self.suspects if s.spec.role is role]
         return sum(e.verdict.decision is Decision.STOLEN for e in examined), len(examined)
 
@@ -78,7 +78,7 @@ class Judgement:
 
 @dataclass(frozen=True, eq=False)
 class Audit(Judgement):
-    """All that an audit found out."""
+    """All results of an audit."""
 
     recipe: Recipe
     dataset: Dataset
@@ -88,9 +88,9 @@ class Audit(Judgement):
     """Raw answers ``[views, N, 2, K]`` by model id."""
     kit_id: str
     itself: Examined
-    """The victim, examined as if it were a suspect: what does not accuse it accuses no copy."""
+    """The victim, examined as if it were a suspect: a test that does not accuse it accuses no copy."""
     by_paper: Judgement | None = None
-    """The same answers judged through the paper's own encoder; None if the recipe's is that."""
+    """The same answers judged through the paper's own encoder; None if the recipe uses that one."""
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""The steps of the audit: each calls one pure stage, unless the store already holds what it would give."""
+"""The steps of the audit: each calls one pure stage, unless the store already holds its result."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -27,9 +27,9 @@ from zooaudit.zoo.build import training_half
 from zooaudit.zoo.spec import ModelSpec, Role
 
 CRAFTED_ON = 2**28
-"""Pixels that a UAP is crafted on, of images on disk: they are held as floats."""
+"""How many pixels of images on disk a UAP is crafted on: they are held as floats."""
 CHOSEN_FROM, CHOICES = 10_000, 3
-"""Of images on disk, datapoints are chosen from so many at least, and from so many times what is needed."""
+"""For images on disk, how many candidates for datapoints there are at least, and for each one needed."""
 
 
 class Scored(Protocol):
@@ -43,12 +43,12 @@ class Scored(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Victim:
-    """The victim, opened up: its owner has it in full."""
+    """The victim, with its weights: its owner has it in full."""
 
     id: str
     module: nn.Module
     training_indices: Tensor
-    """The rows of the training images that it saw: all of them for the user's own."""
+    """The rows of the training images that it saw: all of them for the user's own victim."""
 
     @staticmethod
     def load(id_: str, artifacts: Artifacts, dataset: Dataset) -> "Victim":
@@ -73,7 +73,7 @@ def uap(recipe: Recipe, victim: Victim, dataset: Dataset, artifacts: Artifacts) 
 
 
 def crafted(recipe: Recipe, victim: Victim, dataset: Dataset) -> Uap:
-    """As ``uap``, made anew: the recipe's seed decides it."""
+    """As ``uap``, made anew; it follows from the recipe's seed."""
     images, config = dataset.train.take(victim.training_indices).images, recipe.uap
     if not isinstance(images, Tensor):
         config = replace(config, points=min(config.points, CRAFTED_ON // images[:1].nbytes))
@@ -97,7 +97,7 @@ def points(recipe: Recipe, victim: Victim, dataset: Dataset, artifacts: Artifact
 
 
 def _to_choose_from(recipe: Recipe, victim: Victim, dataset: Dataset) -> Tensor:
-    """The victim's training images, or of those on disk as many as give every cluster enough."""
+    """The victim's training images; if they are on disk, only enough of them for every cluster."""
     rows, config = victim.training_indices, recipe.fingerprint
     if isinstance(dataset.train.images, Tensor):
         return rows
@@ -120,7 +120,7 @@ def encoder(
         learnt = sum(s.role is role for s in models)
         if learnt < 2:
             raise NotEnoughModelsError(
-                f"the encoder needs 2 {role} models at least, {learnt} learnt; raise encoder_per_role"
+                f"the encoder needs at least 2 {role} models, {learnt} learnt; raise encoder_per_role"
             )
     ids = [victim, *(s.id for s in models)]
     labels = [STOLEN, *(STOLEN if s.role is Role.PIRACY else INDEPENDENT for s in models)]
@@ -150,8 +150,8 @@ def kit(
     references: list[str],
     twin_test: TwinTest,
 ) -> Kit:
-    """Put together what auditing a suspect needs; references are homologous models that did
-    not train the encoder."""
+    """Assemble what is needed to audit a suspect; references are homologous models that did not train the
+    encoder."""
     if not references:
         raise NotEnoughModelsError("no homologous suspect learnt: there is nothing to compare a suspect with")
     bare = Kit(
@@ -173,7 +173,7 @@ def kit(
 
 
 def settled(training: OwnTraining) -> dict[str, Any]:
-    """What a training procedure is known by, as a kit keeps it: not how long a twin may take."""
+    """What identifies a training procedure in a kit; the time limit for a twin is left out."""
     return training.to_json()
 
 
@@ -186,8 +186,7 @@ def commit_kit(
     artifacts: Artifacts,
     training: OwnTraining | None = None,
 ) -> str:
-    """Store the kit with what is known of its errors and what it takes to make its parts
-    again, and return its id."""
+    """Store the kit with its known errors and what is needed to make its parts again; return its id."""
     accused = {
         role: sum(s.spec.role is role and s.verdict.decision is PaperDecision.PIRACY for s in scored)
         for role in Role
@@ -205,7 +204,7 @@ def commit_kit(
 
 
 def _contract(victim: str, artifacts: Artifacts) -> dict[str, Any]:
-    """How the user's own victim is asked: what was said and what was seen; nothing where nothing was."""
+    """The contract of the user's own victim, as given and as inferred; empty without one."""
     meta = artifacts.load(KIND, victim).meta
     return (
         {"contract": {"said": meta["contract"], "seen": meta.get("seen", [])}} if "contract" in meta else {}

@@ -1,5 +1,5 @@
-"""A wrong contract is noticed before it costs: on the first questions, whose right answers
-everybody knows."""
+"""Notice a wrong contract before it costs queries: on the control questions, whose right answers are
+known."""
 
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ SAME = {
     "channels": "input.channels=rgb",
     "layout": "input.layout=nchw",
 }
-"""How it is said that what was not said is meant."""
+"""The setting that confirms each default of a contract."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class Noticed:
     """What the control questions showed.
 
     Attributes:
-        objection: why asking any further makes no sense; "" if it does.
-        hint: what is worth saying beside a verdict; "" if nothing is.
+        objection: why asking on makes no sense; "" if it does.
+        hint: a note beside the verdict; "" without one.
     """
 
     objection: str = ""
@@ -38,13 +38,13 @@ class Noticed:
 
 
 def noticed(test: TwinTest, opened: OpenSuspect, name: str, ask_everything: bool = False) -> Noticed:
-    """Ask a suspect the control questions and see whether its answers make sense. A file is
-    asked behind other contracts, too, to find the flag that makes sense of it; nothing is
-    ever asked otherwise than was said. Of an API, which may cost money, asking ends where
-    answers are no better than by chance, unless ``ask_everything``.
+    """Ask a suspect the control questions and see whether its answers make sense. A file is also asked behind
+    other contracts, to suggest the flag that would help; the audit itself always uses the contract as given.
+    An API, which may cost money, is asked no further if its answers are no better than chance, unless
+    ``ask_everything``.
 
     Raises:
-        InputError, SuspectError: it cannot be asked.
+        InputError, SuspectError: the suspect cannot be asked.
     """
     answers = opened.black_box.ask(control_questions(test)).cpu()
     if answers.shape[1] != test.num_classes:
@@ -62,17 +62,17 @@ def noticed(test: TwinTest, opened: OpenSuspect, name: str, ask_everything: bool
         return _otherwise(test, opened, name, found, text)
     if not (found.at_chance and paid):
         return Noticed()
-    why = "it may want its images in another form, or know another task; nothing more was asked"
+    why = "it may expect images in another form, or know another task; nothing more was asked"
     return Noticed(
-        f"{text}: {why}: see docs/models.md for what may be said of it, or give --ask-everything (over HTTP"
+        f"{text}: {why}: see docs/models.md for the settings, or give --ask-everything (over HTTP"
         " ask_everything)"
     )
 
 
 def order_hint(test: TwinTest, answers: Tensor, opened: OpenSuspect) -> str:
-    """That a suspect's answers ``[n, K]`` fit another order of classes, and how that is
-    said: of an API by a setting of its description, else by words of the contract; "" if
-    they fit as they are, or if their order says nothing."""
+    """A hint that a suspect's answers ``[n, K]`` fit another order of classes, with the setting for it: for
+    an API one of its description, else one of the contract; "" if they fit as they are, or if the order
+    cannot be inferred."""
     if not (columns := _order(test, answers, opened)):
         return ""
     setting = f"columns = {list(columns)}" if opened.ledger else f"--contract {_columns(columns)}"
@@ -84,22 +84,22 @@ def _columns(columns: tuple[int, ...]) -> str:
 
 
 def _order(test: TwinTest, answers: Tensor, opened: OpenSuspect) -> tuple[int, ...]:
-    """Where the suspect seems to have each class, among its own columns; empty if it is as
-    was said, or nobody knows."""
+    """Which of the suspect's columns seems to hold each class; empty if the order is as stated, or cannot be
+    inferred."""
     if opened.loaded is None:
         return other_order(test, answers) if opened.in_order else ()
     return _own(other_order(test, answers), opened.loaded)
 
 
 def _own(columns: tuple[int, ...], loaded: Loaded) -> tuple[int, ...]:
-    """Among all of a file's columns."""
+    """The columns' numbers among all of a file's columns."""
     now = loaded.module.columns if isinstance(loaded.module, Contracted) else ()
     return tuple(now[c] if now else c for c in columns)
 
 
 def _otherwise(test: TwinTest, opened: OpenSuspect, name: str, found: Control, text: str) -> Noticed:
-    """Of a file: the one change to its contract that would make sense of it; or one, and
-    another order of classes with it."""
+    """For a file: the one change to its contract that would make sense of it, perhaps together with another
+    order of classes."""
     one: tuple[Variant, str, int] | None = None
     two: tuple[Variant, str, int] | None = None
     assert opened.loaded is not None and opened.asked is not None
@@ -107,7 +107,7 @@ def _otherwise(test: TwinTest, opened: OpenSuspect, name: str, found: Control, t
         black_box = TorchBlackBox(variant.module, test.num_classes, name, opened.asked.reading)
         try:
             answers = black_box.ask(control_questions(test)).cpu()
-        except InputError:  # it does not take that
+        except InputError:  # the model does not take such inputs
             continue
         other = control(test, answers)
         if found.mended_by(other):
@@ -127,10 +127,10 @@ def _otherwise(test: TwinTest, opened: OpenSuspect, name: str, found: Control, t
         return Noticed(hint=none if found.at_chance else "")
     variant, flags, right = best
     hint = f"it is {text}, with {flags} on {right}"
-    if variant.said:  # otherwise, and so it stays
+    if variant.stated:  # the user stated otherwise, so it is not changed
         return Noticed(hint=hint)
     return Noticed(
-        f"{hint}: its contract seems to be wrong; give that, or say that it is right by --contract"
+        f"{hint}: its contract seems to be wrong; change it, or confirm it by --contract"
         f" {SAME[variant.changed]}",
         hint,
     )

@@ -1,4 +1,4 @@
-"""Which images a twin test asks, chosen by how much references differ on them."""
+"""Choose the images that a twin test asks, by how much references differ on them."""
 
 from dataclasses import dataclass
 
@@ -16,12 +16,12 @@ from zooaudit.verdict.examined import FOREIGN, LOG, NATURAL, NO_CLASS
 from zooaudit.zoo.build import untuned
 
 LEAST_POOL = 25
-"""Fewest images of the victim's task that a twin test can be made of."""
+"""Fewest images of the victim's task for a twin test."""
 
 
 @dataclass(frozen=True, eq=False)
 class Sources:
-    """Images beside the victim's own data, uint8 ``[n, c, h, w]`` of its shape; None where there are none.
+    """Images in addition to the victim's own data, uint8 ``[n, c, h, w]`` of its shape; None without any.
 
     Attributes:
         foreign: images of another task; without them, textures are made.
@@ -33,7 +33,7 @@ class Sources:
 
     @property
     def digests(self) -> dict[str, str]:
-        """16 hex digits of each that is there: other images are other questions."""
+        """16 hex digits for each; other images make other questions."""
         parts = {"foreign": self.foreign, "query_log": self.log}
         return {name: tensor_digest(images) for name, images in parts.items() if images is not None}
 
@@ -43,8 +43,7 @@ NO_SOURCES = Sources()
 
 @dataclass(frozen=True, eq=False)
 class Pools:
-    """The images that questions are chosen from: uint8 ``[n, c, h, w]``, int64 ``[n]``, and
-    of each its family."""
+    """The images to choose questions from: uint8 ``[n, c, h, w]``, int64 ``[n]``, and the family of each."""
 
     images: Tensor
     labels: Tensor
@@ -52,13 +51,13 @@ class Pools:
 
 
 def natural_images(dataset: Dataset, seed: int, most: int) -> ImageSet:
-    """Of the half of the test images that no model trains or tunes on, in random order:
-    data sets are often sorted by class."""
+    """Images from the half of the test set that no model trains or tunes on, in random order: data sets are
+    often sorted by class."""
     free = untuned(dataset).to("cpu")
     if len(free) < LEAST_POOL:
         raise DataError(
             f"half of the {len(dataset.test)} test images is {len(free)}; a verdict needs {LEAST_POOL} that"
-            " nothing is tuned on"
+            " no model is tuned on"
         )
     return free.take(
         torch.randperm(len(free), generator=torch.Generator().manual_seed(derive(seed, "pool")))[:most]
@@ -93,17 +92,21 @@ def _drawn(images: Tensor, most: int, seed: int) -> Tensor:
     ]
 
 
-def order(config: TwinTestConfig, of: Pools, informative: Tensor) -> tuple[Tensor, int, tuple[int, ...]]:
-    """Which images are asked, in order: indices into the pools, how many are control
-    questions, and the looks.
+def order(
+    config: TwinTestConfig, available: Pools, informative: Tensor
+) -> tuple[Tensor, int, tuple[int, ...]]:
+    """The images to ask, in order: indices into the pools, the number of control questions, and the looks.
 
     The first of the natural images, which are in random order, are control questions. Of the others the most
-    informative come first, families mixed as the configuration has it, so that every look sees all of them.
+    informative come first, with families mixed as configured, so that every look has some of each.
 
     Args:
         informative: float ``[n]``, how much models differ on each image.
     """
-    rows = {f: [i for i, family in enumerate(of.families) if family == f] for f in dict.fromkeys(of.families)}
+    rows = {
+        f: [i for i, family in enumerate(available.families) if family == f]
+        for f in dict.fromkeys(available.families)
+    }
     control = min(config.control_questions, len(rows[NATURAL]) // 5)
     queues = {
         f: sorted(those[control if f == NATURAL else 0 :], key=lambda i: -float(informative[i]))
@@ -124,8 +127,8 @@ def order(config: TwinTestConfig, of: Pools, informative: Tensor) -> tuple[Tenso
 def informativeness(references: Tensor) -> Tensor:
     """How much models of other procedures differ in their answers ``[R, n, K]`` to each image: float ``[n]``.
 
-    Of models that nobody made from a candidate, so that the choice cannot favour one; and
-    the same for twins that are trained later.
+    These models were not made from a candidate, so the choice cannot favour one; and it stays the same for
+    twins that are trained later.
     """
     return (
         references.clamp(min=0).sqrt().var(0).sum(-1)

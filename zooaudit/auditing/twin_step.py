@@ -1,5 +1,4 @@
-"""The step that makes a kit's twin test: which images are asked, and what candidates and
-references answer to them."""
+"""The step that makes a kit's twin test: the questions, and the answers of candidates and references."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -23,7 +22,7 @@ from zooaudit.data.on_disk import in_memory
 from zooaudit.errors import DataError
 from zooaudit.storage.artifacts import Artifacts
 from zooaudit.suspects.defences import TREATMENTS
-from zooaudit.telemetry.phases import Count, Tally, uncounted
+from zooaudit.telemetry.phases import Count, Tally, ignore_count
 from zooaudit.verdict.examined import NATURAL, Candidate, Reference
 from zooaudit.verdict.grouping import MOST, kept, rounded
 from zooaudit.verdict.predicted import predicted
@@ -42,22 +41,22 @@ def make(
     references: Sequence[ModelSpec],
     sources: Sources = NO_SOURCES,
     procedure: str = "",
-    count: Count = uncounted,
+    count: Count = ignore_count,
 ) -> TwinTest:
     """A twin test of ``candidates``, the victim first."""
-    of, many, few = pools(config, dataset, seed, sources), len(references), len(candidates)
+    available, many, few = pools(config, dataset, seed, sources), len(references), len(candidates)
     tally = Tally(count, (1 + len(TREATMENTS)) * (many + few) + bool(references) * few)
-    others = answered([s.id for s in references], of.images, dataset, artifacts, tally.part(many))
-    chosen = order(config, of, informativeness(others))
-    images, ids = of.images[chosen[0]], [c.id for c in candidates]
-    natural = of.families.count(NATURAL)
+    others = answered([s.id for s in references], available.images, dataset, artifacts, tally.part(many))
+    chosen = order(config, available, informativeness(others))
+    images, ids = available.images[chosen[0]], [c.id for c in candidates]
+    natural = available.families.count(NATURAL)
     own = Asked(
         answered(ids, images, dataset, artifacts, tally.part(few)),
         answered_behind(ids, images, dataset, artifacts, tally),
         defended=answered_defended(ids, images, dataset, artifacts, config),
     )
     if references:
-        pool, count = of.images[:natural], tally.part(few)
+        pool, count = available.images[:natural], tally.part(few)
         own = foreseen(
             own,
             answered(ids, pool, dataset, artifacts, count),
@@ -70,7 +69,9 @@ def make(
         others[:, chosen[0]], answered_behind([s.id for s in references], images, dataset, artifacts, tally)
     )
     kinds = [reference(s) for s in references]
-    test = assembled(config.level, of, chosen, candidates, own, kinds, other, procedure, dataset.num_classes)
+    test = assembled(
+        config.level, available, chosen, candidates, own, kinds, other, procedure, dataset.num_classes
+    )
     return replace(
         test, lessons=others[:, :natural].clone() if references else None, statistic=config.statistic
     )
@@ -78,11 +79,9 @@ def make(
 
 @dataclass(frozen=True, eq=False)
 class Asked:
-    """What models answer to the questions: float32 ``[models, Q, K]``; ``[I, models, Q, K]`` behind I
-    interfaces, or None; and of candidates what is predicted of their answers, what their defence shows
-    instead of these, and what is predicted of that, as :class:`~zooaudit.verdict.twin_test.TwinTest` has
-    them, or None.
-    """
+    """The models' answers to the questions: float32 ``[models, Q, K]``; behind I interfaces ``[I, models, Q,
+    K]`` or None; for candidates also the predictions of their answers, the answers that their defence gives
+    instead, and the predictions of those, as in :class:`~zooaudit.verdict.twin_test.TwinTest`, or None."""
 
     plain: Tensor
     behind: Tensor | None = None
@@ -99,14 +98,14 @@ def foreseen(
     classes: int,
     defended: Tensor | None = None,
 ) -> Asked:
-    """The candidates' answers with what is predicted of them.
+    """The candidates' answers together with their predictions.
 
     Args:
         own, lessons: float32 ``[C, n, K]`` and ``[R, n, K]``, the candidates' and the references' answers to
-            the images of the task that questions were chosen from.
-        rows: int64 ``[Q]``, which image each question is; of another family from n on.
-        classes: the models', before they were grouped.
-        defended: as ``own``, what the candidates' defence shows instead; None without one.
+            the images of the task in the pools.
+        rows: int64 ``[Q]``, the image of each question; n or more for another family.
+        classes: the models' number of classes, before grouping.
+        defended: as ``own``, the answers that the candidates' defence gives instead; None without one.
     """
     if not len(lessons):
         return asked
@@ -124,11 +123,11 @@ def foreseen(
 
 
 def places(test: TwinTest, config: TwinTestConfig, seed: int, dataset: Dataset) -> Tensor:
-    """Where each question stands among the images of the task that a test's questions were chosen from: int64
-    ``[Q]``, their number for a question of another family.
+    """The place of each question among the pools' images of the task: int64 ``[Q]``; their number, for a
+    question of another family.
 
     Raises:
-        DataError: a question is none of them, or the test's lessons are of another number of images.
+        DataError: a question is not among them, or the test's lessons have another number of images.
     """
     pool = in_memory(natural_images(dataset, seed, config.pool).images)
     known = {image.numpy().tobytes(): i for i, image in enumerate(pool)}
@@ -139,7 +138,7 @@ def places(test: TwinTest, config: TwinTestConfig, seed: int, dataset: Dataset) 
     if -1 in rows or (test.lessons is not None and len(pool) != test.lessons.shape[1]):
         raise DataError(
             f"the kit's questions are not among the images that {dataset.name} gives now; give the data that"
-            " it was made on"
+            " the kit was made on"
         )
     return torch.tensor(rows)
 
@@ -152,7 +151,7 @@ def asked_more(
     dataset: Dataset,
     artifacts: Artifacts,
 ) -> Asked:
-    """What candidates that came later answer to a test's questions, as its own did.
+    """The answers of later candidates to a test's questions, in the same form as those of its own.
 
     Args:
         config, seed: those that the test was made with, on this dataset.
@@ -184,7 +183,7 @@ def asked_more(
 
 def assembled(
     level: float,
-    of: Pools,
+    available: Pools,
     chosen: tuple[Tensor, int, tuple[int, ...]],
     candidates: Sequence[Candidate],
     own: Asked,
@@ -193,13 +192,13 @@ def assembled(
     procedure: str = "",
     classes: int = 0,
 ) -> TwinTest:
-    """A twin test of what was ``chosen`` from the pools by ``order``; ``own`` and
-    ``others`` answer these, in that order."""
+    """A twin test of the images that ``order`` chose from the pools; ``own`` and ``others`` answer them, in
+    that order."""
     asked, control, looks = chosen
     return TwinTest(
-        of.images[asked],
-        of.labels[asked],
-        tuple(of.families[i] for i in asked.tolist()),
+        available.images[asked],
+        available.labels[asked],
+        tuple(available.families[i] for i in asked.tolist()),
         control,
         looks,
         level,
@@ -218,10 +217,10 @@ def assembled(
 
 
 def answered(
-    ids: Sequence[str], images: Tensor, dataset: Dataset, artifacts: Artifacts, count: Count = uncounted
+    ids: Sequence[str], images: Tensor, dataset: Dataset, artifacts: Artifacts, count: Count = ignore_count
 ) -> Tensor:
-    """What stored models answer to uint8 ``[n, c, h, w]``: float32 ``[models, n, K]``, of
-    many classes by groups."""
+    """The answers of stored models to uint8 ``[n, c, h, w]``: float32 ``[models, n, K]``; many classes are
+    grouped."""
     given = clean_answers(ids, images, dataset, artifacts, kept, count)
     return (
         torch.stack([given[id_] for id_ in ids])
@@ -233,8 +232,8 @@ def answered(
 def answered_defended(
     ids: Sequence[str], images: Tensor, dataset: Dataset, artifacts: Artifacts, config: TwinTestConfig
 ) -> Tensor | None:
-    """As ``answered``, what the defence that ``config`` names shows instead; None without one. It is worked
-    out of the answers, so no model is asked again."""
+    """As ``answered``, with what the defence in ``config`` gives instead; None without one. It is computed
+    from the answers, so no model is asked again."""
     if config.defence == "none":
         return None
     unit = to_unit(images)
@@ -250,13 +249,13 @@ def answered_defended(
 def answered_behind(
     ids: Sequence[str], images: Tensor, dataset: Dataset, artifacts: Artifacts, tally: Tally | None = None
 ) -> Tensor:
-    """As ``answered``, behind each of ``TREATMENTS``: float32 ``[I, models, n, K]``.
-    Services blur and roughen what they are sent, which moves all models' answers the same
-    way; a verdict must not take that way for the victim's."""
+    """As ``answered``, behind each of ``TREATMENTS``: float32 ``[I, models, n, K]``. Services blur and
+    roughen what they receive, which moves all models' answers in the same direction; a verdict must not
+    mistake that direction for the victim's."""
     unit, none = to_unit(images), torch.empty(0, len(images), min(dataset.num_classes, MOST))
     found = []
     for treatment in TREATMENTS:
-        count = tally.part(len(ids)) if tally else uncounted
+        count = tally.part(len(ids)) if tally else ignore_count
         given = clean_answers(ids, treatment.questions(unit), dataset, artifacts, kept, count)
         found.append(torch.stack([given[id_] for id_ in ids]) if ids else none)
     return torch.stack(found)

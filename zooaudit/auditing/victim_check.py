@@ -1,5 +1,5 @@
-"""What makes sense of a victim that seems to have learnt nothing: the one change to its
-contract, or the order of its classes."""
+"""Why a victim seems to have learnt nothing: find the one change to its contract, or the order of its
+classes, that makes sense of it."""
 
 import torch
 from scipy.optimize import linear_sum_assignment
@@ -15,19 +15,19 @@ from zooaudit.zoo.fit import accuracy
 
 BATCH = 100
 BETTER = 0.2
-"""Accuracy that a change must add."""
+"""How much accuracy a change must add."""
 
 
 def remedy(loaded: Loaded, asked: Asked, sample: ImageSet) -> str:
-    """The flag by which a victim would reach far more on a sample of its test images, and
-    how much; "" if there is none."""
+    """The flag that raises a victim's accuracy most on a sample of its test images, with that accuracy; ""
+    without one."""
     device = sample.images.device
     now = accuracy(loaded.module.to(device), sample)
     found = [(now + BETTER, "")]
     for variant in variants(loaded, asked):
         try:
             reached = accuracy(variant.module.to(device), sample)
-        except (InputError, RuntimeError):  # it does not take that
+        except (InputError, RuntimeError):  # the model does not take such inputs
             continue
         found.append((reached, f"with {variant.flag}"))
     found.append(_ordered(loaded.module, sample))
@@ -37,7 +37,7 @@ def remedy(loaded: Loaded, asked: Asked, sample: ImageSet) -> str:
 
 @torch.no_grad()
 def _ordered(module: nn.Module, sample: ImageSet) -> tuple[float, str]:
-    """The accuracy in the order of classes that fits best, and the flag that says so."""
+    """The accuracy in the order of classes that fits best, and the flag for this order."""
     outputs = torch.cat(
         [module(to_unit(x)).cpu() for x in sample.images.split(images_at_once(sample.images.shape, BATCH))]
     )

@@ -1,4 +1,4 @@
-"""The step before any training: which models a zoo needs, which are there, and whether the data suffices."""
+"""The step before any training: plan the zoo, find missing models, check that the data suffices."""
 
 import torch
 
@@ -7,8 +7,8 @@ from zooaudit.config import OwnTraining, Recipe
 from zooaudit.data.images import Dataset
 from zooaudit.errors import ConfigError, DataError, ModelError
 from zooaudit.storage.artifacts import Artifacts
-from zooaudit.storage.at_once import at_once
 from zooaudit.storage.models import KIND, OwnModel, load_record, save_own
+from zooaudit.storage.parallel import in_parallel
 from zooaudit.zoo.build import ModelRecord, Status
 from zooaudit.zoo.fit import accuracy
 from zooaudit.zoo.plan import Plan, plan_zoo
@@ -16,7 +16,7 @@ from zooaudit.zoo.shape import ModelShape
 from zooaudit.zoo.spec import ModelSpec
 
 SAMPLE = 500
-"""Test images on which other contracts of a victim are tried."""
+"""How many test images other contracts of a victim are tried on."""
 
 
 def plan(recipe: Recipe, dataset: Dataset, artifacts: Artifacts, own: OwnModel | None) -> Plan:
@@ -31,8 +31,8 @@ def plan(recipe: Recipe, dataset: Dataset, artifacts: Artifacts, own: OwnModel |
 def plan_for(
     recipe: Recipe, dataset: Dataset, own_victim: str | None, own_training: OwnTraining | None = None
 ) -> Plan:
-    """The plan for a victim that is there already, with twins if we know what trained it,
-    or for one that is to be trained."""
+    """The plan for an existing victim, with twins if its training procedure is known, or for a victim to
+    train."""
     mean, std = dataset.channel_stats
     shape = ModelShape(
         dataset.image_shape, dataset.num_classes, mean, std, recipe.zoo.widths, recipe.zoo.hidden
@@ -41,14 +41,14 @@ def plan_for(
 
 
 def check_sizes(recipe: Recipe, images: int, own: bool) -> None:
-    """Refuse before any training what the data is too small for.
+    """Refuse data that is too small, before any training.
 
     Args:
-        images: how many the training set has.
+        images: the size of the training set.
         own: whether the victim is the user's own, which may have seen all of them.
 
     Raises:
-        ConfigError, DataError: it is.
+        ConfigError, DataError: the data is too small.
     """
     held = images if own else round(images * recipe.zoo.data_fraction)
     n, views = recipe.fingerprint.points, recipe.fingerprint.views
@@ -68,8 +68,7 @@ def check_sizes(recipe: Recipe, images: int, own: bool) -> None:
 
 
 def _commit_own(own: OwnModel, recipe: Recipe, dataset: Dataset, artifacts: Artifacts) -> None:
-    """Keep the user's own victim, unless it is there; by a recipe with a higher floor it
-    may be refused all the same."""
+    """Store the user's own victim, unless it is there. A recipe with a higher floor may still refuse it."""
     there = artifacts.has(KIND, own.id)
     device = dataset.test.images.device
     reached = (
@@ -93,9 +92,9 @@ def _commit_own(own: OwnModel, recipe: Recipe, dataset: Dataset, artifacts: Arti
 
 
 def missing_models(plan: Plan, artifacts: Artifacts) -> list[ModelSpec]:
-    """Specs that the store does not hold yet. Twins that the owner's own procedure failed to train are
-    removed from it, to be tried again: he may have mended what was wrong, a full disk, say, without changing
-    the code that they are named after.
+    """Specs of the models that the store lacks. Twins that the owner's own procedure failed to train are
+    removed from it and tried again: the owner may have fixed the cause, for example a full disk, without
+    changing the code that their names depend on.
     """
     there = set(artifacts.ids(KIND))
     for spec in plan.specs:
@@ -110,6 +109,6 @@ def missing_models(plan: Plan, artifacts: Artifacts) -> list[ModelSpec]:
 
 
 def records(plan: Plan, artifacts: Artifacts) -> dict[str, ModelRecord]:
-    """What became of every model of the plan, the victim included."""
+    """The outcome of every model of the plan, the victim included."""
     ids = list(dict.fromkeys([plan.victim, *(s.id for s in plan.specs)]))
-    return dict(zip(ids, at_once(lambda id_: load_record(artifacts, id_), ids), strict=True))
+    return dict(zip(ids, in_parallel(lambda id_: load_record(artifacts, id_), ids), strict=True))

@@ -1,1 +1,1 @@
-"""The command line: one file a command, the parser, what is printed."""
+"""The command line: one file for each command, the parser, the output."""

@@ -1,4 +1,4 @@
-"""What each subcommand does: read arguments, call the pipeline, print. No logic of its own."""
+"""The subcommands of an audit: read arguments, call the pipeline, print. No logic of their own."""
 
 import argparse
 import contextlib
@@ -19,7 +19,7 @@ from zooaudit.cli.chosen_recipe import chosen_recipe, with_twins
 from zooaudit.cli.own_data import data_of, reading_of
 from zooaudit.cli.own_start import with_checkpoints
 from zooaudit.cli.own_victim import own_victim
-from zooaudit.cli.terminal import EventLog, Terminal, TimedFarm, Voice
+from zooaudit.cli.terminal import EventLog, Notifier, Terminal, TimedFarm
 from zooaudit.compute import pick_device
 from zooaudit.config import Recipe
 from zooaudit.data.images import Dataset
@@ -37,26 +37,25 @@ from zooaudit.zoo.spec import Role
 
 def audit(args: argparse.Namespace, out: TextIO) -> int:
     """Audit a victim from end to end and write the report."""
-    from zooaudit.reporting.canvas import can_draw
     from zooaudit.reporting.facts import gather_facts
     from zooaudit.reporting.report import write_report
     from zooaudit.reporting.summary import summarise
 
-    tell, started, begun = voice(args), args.started, time.perf_counter()
+    notify, started, begun = notifier(args), args.started, time.perf_counter()
     with MemoryMeter() as meter, _report_folder(args) as parent:
         name = args.run or chosen_recipe(args).run_name
         artifacts = open_store(args.store)
         check_report_folder(_folder(args, parent, name), name, artifacts.url)
-        recipe, dataset = recipe_and_data(args, tell)
+        recipe, dataset = recipe_and_data(args, notify)
         data_s = time.perf_counter() - begun
         farm = TimedFarm(chosen_farm(args))
-        own = own_victim(args, dataset, tell)
+        own = own_victim(args, dataset, notify)
         name = args.run or recipe.run_name  # it may have fallen back to another recipe
         folder = _folder(args, parent, name)
         check_report_folder(folder, name, artifacts.url)
         sources = _sources(args, dataset)
-        # First: a run that is refused must not keep the name from the next try.
-        context = Context(recipe, dataset, artifacts, farm, tell.watch, own, sources)
+        # First: a refused run must not take the name, so that the next try can have it.
+        context = Context(recipe, dataset, artifacts, farm, notify.watch, own, sources)
         pipeline.check_before_training(context)
         run = begin_run(
             artifacts,
@@ -67,59 +66,44 @@ def audit(args: argparse.Namespace, out: TextIO) -> int:
             own.training if own else None,
             sources.digests,
         )
-        data = {"run": run, "recipe": recipe.name, "store": artifacts.url}
-        tell(
-            f"run {run}: recipe {recipe.name}, store {artifacts.url}",
-            "started",
-            **data,
-            seed=recipe.seed,
-            data=dataset.name,
-        )
-        done = pipeline.run_audit(context, tell.step)
-        tell(
-            (
-                "report: drawing"
-                if can_draw()
-                else f"report: without figures; {install('report')} and run this again"
-            ),
-            "report",
-            run=run,
-        )
+        _notify_start(run, context, notify)
+        done = pipeline.run_audit(context, notify.step)
+        _notify_report(run, notify)
         total_s = time.perf_counter() - started
         phases = {"start of Python": begun - started, "data": data_s, **farm.phases}
         phases["UAP, answers, encoder, verdicts"] = total_s - sum(phases.values())
         measured = gather_facts(round(total_s, 1), meter.peak_bytes, args.command_line)
         facts = replace(measured, phases={k: round(v, 1) for k, v in phases.items()}, store=artifacts.url)
-        check_report_folder(folder, run, artifacts.url)  # another job may have been quicker
+        check_report_folder(folder, run, artifacts.url)  # another job may have written it meanwhile
         page = write_report(done, run, facts, folder)
         save_report(artifacts, run, folder)
     facts = replace(facts, seconds=round(time.perf_counter() - started, 1), peak_rss_bytes=meter.peak_bytes)
     summary = summarise(done, run, facts, str(page))
-    _tell_audit(done, summary, facts.phases, artifacts.url, tell)
+    _notify_audit(done, summary, facts.phases, artifacts.url, notify)
     if args.log == "text" or args.json:
         print_audit(done, page, summary, args.json, out)
     return 0
 
 
 def _sources(args: argparse.Namespace, dataset: Dataset) -> Sources:
-    """Images beside the data: of another task, and those that the victim was asked."""
-    reading, tell = reading_of(args), voice(args)
-    foreign = read_foreign(Path(args.foreign), dataset.image_shape, reading, tell) if args.foreign else None
+    """Images in addition to the data: of another task, and those that the victim was asked."""
+    reading, notify = reading_of(args), notifier(args)
+    foreign = read_foreign(Path(args.foreign), dataset.image_shape, reading, notify) if args.foreign else None
     return Sources(
         foreign,
-        read_log(Path(args.query_log), dataset.image_shape, reading, tell) if args.query_log else None,
+        read_log(Path(args.query_log), dataset.image_shape, reading, notify) if args.query_log else None,
     )
 
 
-def voice(args: argparse.Namespace) -> Voice:
-    """How this command tells what it does."""
+def notifier(args: argparse.Namespace) -> Notifier:
+    """How this command reports its progress."""
     return EventLog() if args.log == "events" else Terminal()
 
 
 @contextlib.contextmanager
 def _report_folder(args: argparse.Namespace) -> Iterator[Path]:
-    """Where a run's report is drawn if --out does not say: ./reports, or for a job a folder
-    that goes with it."""
+    """The folder for a run's report if --out does not name one: ./reports, or for a job a temporary
+    folder."""
     if args.log == "text" or args.out:
         yield Path("reports")
         return
@@ -133,15 +117,17 @@ def _folder(args: argparse.Namespace, parent: Path, run: str) -> Path:
 
 def zoo(args: argparse.Namespace, out: TextIO) -> int:
     """Build the zoo only."""
-    tell = voice(args)
-    recipe, dataset = recipe_and_data(args, tell)
+    notify = notifier(args)
+    recipe, dataset = recipe_and_data(args, notify)
     artifacts = open_store(args.store)
-    tell("", "started", recipe=recipe.name, store=artifacts.url, seed=recipe.seed, data=dataset.name)
+    notify("", "started", recipe=recipe.name, store=artifacts.url, seed=recipe.seed, data=dataset.name)
     built = pipeline.build_zoo(
-        Context(recipe, dataset, artifacts, chosen_farm(args), tell.watch, own_victim(args, dataset, tell))
+        Context(
+            recipe, dataset, artifacts, chosen_farm(args), notify.watch, own_victim(args, dataset, notify)
+        )
     )
-    _tell_failed(built, tell)
-    tell(
+    _notify_failed(built, notify)
+    notify(
         "",
         "done",
         trained=built.trained,
@@ -167,16 +153,16 @@ def zoo(args: argparse.Namespace, out: TextIO) -> int:
 
 def uap(args: argparse.Namespace, out: TextIO) -> int:
     """Train or load the victim and craft its UAP."""
-    tell = voice(args)
-    recipe, dataset = recipe_and_data(args, tell)
-    made = pipeline.craft_uap(
+    notify = notifier(args)
+    recipe, dataset = recipe_and_data(args, notify)
+    made = pipeline.victims_uap(
         Context(
             recipe,
             dataset,
             open_store(args.store),
             chosen_farm(args),
-            tell.watch,
-            own_victim(args, dataset, tell),
+            notify.watch,
+            own_victim(args, dataset, notify),
         )
     )
     facts = {k: v for k, v in vars(made).items() if k != "v"}
@@ -206,7 +192,7 @@ def doctor(args: argparse.Namespace, out: TextIO) -> int:
     return 2 if any(f.remedy for f in findings) else 0
 
 
-def recipe_and_data(args: argparse.Namespace, tell: Voice) -> tuple[Recipe, Dataset]:
+def recipe_and_data(args: argparse.Namespace, notify: Notifier) -> tuple[Recipe, Dataset]:
     recipe = chosen_recipe(args)
     if args.fallback and args.settings:
         raise ConfigError(
@@ -214,14 +200,14 @@ def recipe_and_data(args: argparse.Namespace, tell: Voice) -> tuple[Recipe, Data
             " --fallback"
         )
     try:
-        dataset = data_of(args, recipe.dataset, tell).to(pick_device())
+        dataset = data_of(args, recipe.dataset, notify).to(pick_device())
     except DatasetUnavailableError as error:
         if not args.fallback:
             raise
-        tell(f"data: {error}\ndata: falling back to recipe {args.fallback}")
+        notify(f"data: {error}\ndata: falling back to recipe {args.fallback}")
         recipe = with_twins(get_recipe(args.fallback), args)
-        dataset = resolve(recipe.dataset, say=tell).to(pick_device())
-    return with_checkpoints(recipe, args, dataset, tell), dataset
+        dataset = resolve(recipe.dataset, say=notify).to(pick_device())
+    return with_checkpoints(recipe, args, dataset, notify), dataset
 
 
 def chosen_farm(args: argparse.Namespace) -> Farm:
@@ -237,25 +223,45 @@ def chosen_farm(args: argparse.Namespace) -> Farm:
     return RayFarm(args.workers, args.gpus_per_worker, args.victim_workers)
 
 
-def _tell_failed(built: results.Zoo, tell: Voice) -> None:
+def _notify_start(run: str, context: Context, notify: Notifier) -> None:
+    recipe, store = context.recipe.name, context.artifacts.url
+    notify(
+        f"run {run}: recipe {recipe}, store {store}",
+        "started",
+        run=run,
+        recipe=recipe,
+        store=store,
+        seed=context.recipe.seed,
+        data=context.dataset.name,
+    )
+
+
+def _notify_report(run: str, notify: Notifier) -> None:
+    from zooaudit.reporting.canvas import can_draw
+
+    without = f"report: without figures; {install('report')} and run this again"
+    notify("report: drawing" if can_draw() else without, "report", run=run)
+
+
+def _notify_failed(built: results.Zoo, notify: Notifier) -> None:
     for spec in built.failed:
-        tell("", "model_failed", model=spec.id, reason=built.records[spec.id].reason)
+        notify("", "model_failed", model=spec.id, reason=built.records[spec.id].reason)
 
 
-def _tell_audit(
-    done: results.Audit, summary: dict[str, Any], phases: Mapping[str, float], store: str, tell: Voice
+def _notify_audit(
+    done: results.Audit, summary: dict[str, Any], phases: Mapping[str, float], store: str, notify: Notifier
 ) -> None:
-    """The last events of an audit: what failed, each phase, how many suspects were called
-    piracy, and where the report is."""
-    _tell_failed(done.zoo, tell)
+    """The last events of an audit: what failed, each phase, how many suspects were called stolen, and where
+    the report is."""
+    _notify_failed(done.zoo, notify)
     for name, seconds in phases.items():
-        tell("", "phase", name=name, seconds=seconds)
+        notify("", "phase", name=name, seconds=seconds)
     scored = [s.spec.role for s in done.suspects]
     roles = (Role.PIRACY, Role.HOMOLOGOUS, Role.LOOK_ALIKE)
     accused = {f"{r}_called_piracy".replace("-", "_"): f"{done.accused(r)}/{scored.count(r)}" for r in roles}
     accused |= {f"{r}_called_stolen".replace("-", "_"): "{}/{}".format(*done.called_stolen(r)) for r in roles}
     fetch = f"zooaudit report --store {store} --run {summary['run']}"
-    tell(
+    notify(
         "",
         "done",
         run=summary["run"],

@@ -1,4 +1,4 @@
-"""What an audit found, as lines of text."""
+"""The result of an audit, as lines of text."""
 
 import json
 from pathlib import Path

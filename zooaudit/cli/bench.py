@@ -1,11 +1,11 @@
-"""What studies and sweeps work with, from the command line."""
+"""Open what studies and sweeps work with, from the command line."""
 
 import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zooaudit.cli.audit import chosen_farm, recipe_and_data
-from zooaudit.cli.terminal import Voice
+from zooaudit.cli.terminal import Notifier
 from zooaudit.outputs import check_folder
 from zooaudit.storage.opening import existing_store, open_store
 
@@ -13,17 +13,17 @@ if TYPE_CHECKING:
     from zooaudit.studies.bench import Bench
 
 
-def open_bench(args: argparse.Namespace, tell: Voice) -> "Bench":
-    """A recipe's zoo in a store, whose missing models are trained only where --build says so."""
+def open_bench(args: argparse.Namespace, notify: Notifier) -> "Bench":
+    """A recipe's zoo in a store; missing models are trained only with --build."""
     from zooaudit.studies.bench import Bench, NoFarm
 
-    recipe, dataset = recipe_and_data(args, tell)
+    recipe, dataset = recipe_and_data(args, notify)
     artifacts = open_store(args.store) if args.build else existing_store(args.store, writes=True)
-    return Bench(recipe, dataset, artifacts, chosen_farm(args) if args.build else NoFarm(), tell.watch)
+    return Bench(recipe, dataset, artifacts, chosen_farm(args) if args.build else NoFarm(), notify.watch)
 
 
 def results_folder(args: argparse.Namespace, usual: Path) -> Path:
-    """Where results go."""
+    """The folder for results."""
     folder = Path(args.out) if args.out else usual
     check_folder(folder)
     return folder

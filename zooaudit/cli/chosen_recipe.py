@@ -1,4 +1,4 @@
-"""``--recipe`` and what changes it, from the command line."""
+"""``--recipe`` and the options that change it, from the command line."""
 
 import argparse
 from dataclasses import replace
@@ -12,7 +12,8 @@ def chosen_recipe(args: argparse.Namespace) -> Recipe:
     """The recipe that ``--recipe`` names, changed as ``--set``, ``--twins`` and ``--seed`` say.
 
     Raises:
-        ConfigError: see :func:`~zooaudit.recipes.read.recipe_of`; or an option says what a setting says too.
+        ConfigError: see :func:`~zooaudit.recipes.read.recipe_of`; or an option and a setting change the same
+            field.
     """
     recipe = recipe_of(args.recipe, args.settings)
     for option, field in (("seed", "seed"), ("twins", "zoo.twins")):
@@ -26,6 +27,6 @@ def chosen_recipe(args: argparse.Namespace) -> Recipe:
 
 
 def with_twins(recipe: Recipe, args: argparse.Namespace) -> Recipe:
-    """The recipe with as many twins as ``--twins`` says, if it does."""
+    """The recipe with the number of twins in ``--twins``, if that is given."""
     count = getattr(args, "twins", None)
     return recipe if count is None else replace(recipe, zoo=replace(recipe.zoo, twins=count))

@@ -1,5 +1,5 @@
-"""Completion for bash, zsh and fish: a script with all subcommands and options in it, so
-that a tab starts no Python."""
+"""Completion for bash, zsh and fish: a script that contains all subcommands and options, so that pressing tab
+starts no Python."""
 
 import argparse
 import shlex
@@ -16,10 +16,10 @@ EXAMPLE = """eval "$(zooaudit completion bash)"                # in ~/.bashrc
 
 @dataclass(frozen=True)
 class Word:
-    """What can be typed, and in a few words what it is.
+    """A word that can be typed, with a short description.
 
     Attributes:
-        values: that can follow it; empty where any may, None where none does.
+        values: the words that can follow it; empty if any may, None if none does.
     """
 
     name: str
@@ -36,7 +36,7 @@ def completion(args: argparse.Namespace, out: TextIO) -> int:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``completion``."""
-    parser.add_argument("shell", choices=("bash", "zsh", "fish"), help="for which shell the script is")
+    parser.add_argument("shell", choices=("bash", "zsh", "fish"), help="the shell to complete in")
 
 
 def _words(parser: argparse.ArgumentParser) -> Iterator[Word]:
@@ -76,8 +76,8 @@ complete -o default -F _zooaudit zooaudit"""
 
 
 def _cases(known: Known, line: str, listed: Callable[[Iterable[str]], str]) -> str:
-    """A line for each option whose values are known, or that takes any: then there are no
-    words, and files are offered."""
+    """A line for each option whose values are known, or that takes any: for the latter there are no words,
+    and files are offered."""
     found = []
     for name, words in known.items():
         found += [line.format(f"{name} {w.name}", listed(w.values)) for w in words if w.values is not None]
@@ -135,5 +135,5 @@ def _fish(known: Known) -> str:
 
 
 def _fished(text: str) -> str:
-    r"""Quoted as fish does: in single quotes only \ and ' mean something."""
+    r"""Quote for fish: inside single quotes only \ and ' are special."""
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

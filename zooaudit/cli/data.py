@@ -1,4 +1,4 @@
-"""``zooaudit data``: what was read, so that a user sees that it is what he meant."""
+"""``zooaudit data``: show what was read, so that users can check that it is what they meant."""
 
 import argparse
 import json
@@ -9,7 +9,7 @@ from torch import bincount
 
 from zooaudit.cli import own_data
 from zooaudit.cli.arguments.plans import DEFAULT
-from zooaudit.cli.audit import voice
+from zooaudit.cli.audit import notifier
 from zooaudit.cli.plan import size
 from zooaudit.data.images import Dataset
 from zooaudit.data.messages import short
@@ -19,7 +19,7 @@ from zooaudit.errors import DataError
 from zooaudit.outputs import check_folder
 
 SHOWN = 30
-"""Classes that are listed for people; --json has all."""
+"""How many classes are listed for people; --json has all."""
 
 
 def data(args: argparse.Namespace, out: TextIO) -> int:
@@ -28,7 +28,7 @@ def data(args: argparse.Namespace, out: TextIO) -> int:
     if args.out:
         check_folder(Path(args.out))
     name = args.dataset or (own_data.name_of(args.data) if args.data else DEFAULT)
-    found = own_data.data_of(args, name, (lambda _: None) if shown_below else voice(args))
+    found = own_data.data_of(args, name, (lambda _: None) if shown_below else notifier(args))
     facts = described(found)
     if args.out:
         facts["examples"] = _write_sheet(found, Path(args.out))
@@ -49,7 +49,7 @@ def _write_sheet(dataset: Dataset, folder: Path) -> str:
 
 
 def described(dataset: Dataset) -> dict[str, Any]:
-    """All there is to say of a data set, for JSON."""
+    """Everything about a data set, for JSON."""
     counts = {
         p: bincount(getattr(dataset, p).labels.cpu(), minlength=dataset.num_classes).tolist()
         for p in ("train", "test")
@@ -80,7 +80,7 @@ def described(dataset: Dataset) -> dict[str, Any]:
 
 
 def lines(facts: dict[str, Any]) -> list[str]:
-    """The same for people, a screen of it."""
+    """The same for people, on one screen."""
     channels, height, width = facts["image_shape"]
     colour = {1: "grey", 3: "coloured"}.get(channels, f"{channels} channels")
     shown = [
@@ -106,7 +106,7 @@ def _by(facts: dict[str, Any]) -> str:
 
 
 def _found(facts: dict[str, Any]) -> str:
-    """Sizes, modes and formats as they were met in the files."""
+    """The sizes, modes and formats found in the files."""
     sizes = [f"{h} x {w} ({n:,})" for h, w, n in facts.get("sizes", ())]
     modes = [f"{mode} ({n:,})" for mode, n in facts.get("modes", {}).items()]
     formats = [f"{kind} ({n:,})" for kind, n in facts.get("formats", {}).items()]

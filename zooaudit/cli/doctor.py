@@ -30,7 +30,7 @@ OF_EXTRAS = {
     "grpcio": "grpc",
     "matplotlib": "report",
 }
-"""A package of each extra."""
+"""One package of each extra."""
 MEMORY_NEEDED = 4 * 2**30
 DISK_NEEDED = 2**30
 
@@ -45,8 +45,8 @@ class Finding:
 
 
 def examine(store: str, cache: Path | None = None) -> list[Finding]:
-    """Look at Python, packages, devices, memory, the store's disk or bucket, and data;
-    starts nothing, leaves nothing behind."""
+    """Check Python, packages, devices, memory, the store's disk or bucket, and data; starts nothing and
+    leaves nothing behind."""
     return [
         Finding("zooaudit", f"{__version__}, Python {platform.python_version()}", _python_remedy()),
         *(_package(name) for name in PACKAGES),
@@ -70,7 +70,7 @@ def _package(name: str) -> Finding:
 
 
 def _extra(package: str, extra: str) -> Finding:
-    """Nothing is missing without it, unless it is needed."""
+    """An extra's package: it counts as missing only for those who need the extra."""
     try:
         return Finding(package, importlib.metadata.version(package))
     except importlib.metadata.PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""What the subcommand around evidence does: pack it for somebody else, check such a pack."""
+"""The subcommand for evidence: pack it for somebody else, or check such a pack."""
 
 import argparse
 import json
@@ -9,7 +9,7 @@ from typing import TextIO
 
 from zooaudit.auditing.more_twins import committed_training
 from zooaudit.cli import own_data
-from zooaudit.cli.audit import chosen_farm, voice
+from zooaudit.cli.audit import chosen_farm, notifier
 from zooaudit.cli.own_start import checkpoints_of, tried_start
 from zooaudit.compute import pick_device
 from zooaudit.config import OwnTraining, Start
@@ -25,7 +25,7 @@ from zooaudit.zoo.procedure import by_command, by_function
 from zooaudit.zoo.spec import ModelSpec
 
 NAMED = ("suspect", "evidence", "kit", "kit_sha256", "victim", "answers_sha256", "trial")
-"""What is told of a pack; None of one that cannot be read."""
+"""What is printed about a pack; each None for a pack that cannot be read."""
 
 
 def evidence(args: argparse.Namespace, out: TextIO) -> int:
@@ -67,10 +67,10 @@ def _verify(args: argparse.Namespace, out: TextIO) -> int:
 
 
 def _checked(args: argparse.Namespace) -> tuple[dict[str, str | None], list[checks.Finding]]:
-    """What identifies a pack, and what was found out about it.
+    """What identifies a pack, and the findings of its checks.
 
     Raises:
-        RejectedError: it was changed or damaged.
+        RejectedError: the pack was changed or damaged.
     """
     with packs.opened(Path(args.pack)) as pack:
         opened = packs.Opened.of(pack)
@@ -94,14 +94,14 @@ def _line(found: checks.Finding) -> str:
 
 
 def _with_models(args: argparse.Namespace, opened: packs.Opened, pack: Artifacts) -> list[checks.Finding]:
-    tell = voice(args)
+    notify = notifier(args)
     if not pack.has("model", opened.kit.victim):
         raise InputError(
             "the pack lacks the victim's weights; have it exported with --with-victim, or leave out"
             " --with-models"
         )
     stated = opened.kit.facts.get("recipe", {})
-    dataset = own_data.data_of(args, recipe_from(stated).dataset, tell).to(pick_device())
+    dataset = own_data.data_of(args, recipe_from(stated).dataset, notify).to(pick_device())
     _refuse_factory(args, opened, pack)
     training = _allowed_training(args, opened)
     trial = Trial(
@@ -111,9 +111,9 @@ def _with_models(args: argparse.Namespace, opened: packs.Opened, pack: Artifacts
         _start(args, dataset),
         checkpoints_of(args.checkpoint, dataset),
     )
-    tell(f"seed of the checker's models: {trial.seed}", "seed", seed=trial.seed)
+    notify(f"seed of the checker's models: {trial.seed}", "seed", seed=trial.seed)
     return crosscheck(
-        opened, pack, dataset, open_store(args.store), chosen_farm(args), tell.watch, trial, training
+        opened, pack, dataset, open_store(args.store), chosen_farm(args), notify.watch, trial, training
     )
 
 
@@ -122,7 +122,7 @@ def _start(args: argparse.Namespace, dataset: Dataset) -> Start | None:
 
 
 def _refuse_factory(args: argparse.Namespace, opened: packs.Opened, pack: Artifacts) -> None:
-    """A pack must not choose which code runs here: a victim's factory has to be named by whoever checks."""
+    """A pack must not choose which code runs here: the checker has to name the victim's factory."""
     meta = pack.load("model", opened.kit.victim).meta
     factory = meta.get("factory")
     if "spec" in meta:
@@ -149,7 +149,7 @@ def _refuse_factory(args: argparse.Namespace, opened: packs.Opened, pack: Artifa
 
 
 def _allowed_training(args: argparse.Namespace, opened: packs.Opened) -> OwnTraining | None:
-    """The owner's procedure as the checker gives it: the pack's own words never run here."""
+    """The owner's procedure as the checker gives it: commands from the pack never run here."""
     committed = committed_training(opened.kit.facts)
     given = [
         option
@@ -159,7 +159,7 @@ def _allowed_training(args: argparse.Namespace, opened: packs.Opened) -> OwnTrai
     if committed is None:
         if given:
             raise InputError(
-                f"{given[0]} is given, but the kit states no training procedure of the owner's; leave it out"
+                f"{given[0]} is given, but the kit names no training procedure of the owner's; leave it out"
             )
         return None
     if len(given) != 1:
@@ -179,4 +179,4 @@ def _allowed_training(args: argparse.Namespace, opened: packs.Opened) -> OwnTrai
     allowed = (by_function if args.train else by_command)(
         args.train or args.train_command, args.factory, seconds
     )
-    return replace(allowed, contract=committed.contract)  # plain values, which run nothing
+    return replace(allowed, contract=committed.contract)  # plain values, no code

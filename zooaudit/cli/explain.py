@@ -1,5 +1,5 @@
-"""What the subcommand ``explain`` does: show why a piece of evidence got its decision, in
-the terminal, as JSON, or as a page."""
+"""The subcommand ``explain``: show why a piece of evidence got its decision, in the terminal, as JSON, or as
+a page."""
 
 import argparse
 import json
@@ -23,7 +23,7 @@ from zooaudit.suspects.access import Access
 from zooaudit.verdict import wording
 
 HALF = 24
-"""Characters of a bar either side of 0."""
+"""Characters of a bar on either side of 0."""
 MOST_ID = 44
 
 
@@ -53,17 +53,17 @@ def explain(args: argparse.Namespace, out: TextIO) -> int:
 
 
 def _opened(artifacts: Artifacts, id_: str) -> Opened:
-    """Evidence by its id, or the start of it, and the kit that it rests on.
+    """Open evidence by its id, or the start of it, and the kit that it rests on.
 
     Raises:
         UnknownNameError: no evidence, or more than one, has that id; or the store lacks its kit.
-        DamagedArtifactError: it is not what its manifest says.
+        DamagedArtifactError: the evidence does not match its manifest.
     """
     evidence = artifacts.named(KIND, id_, "'zooaudit score'")
     meta = evidence.meta
     if "columns" not in meta:
         raise DamagedArtifactError(
-            f"evidence {evidence.id} is of a version before the twin test; score the suspect again"
+            f"evidence {evidence.id} was made by a version before the twin test; score the suspect again"
         )
     kit = find_kit(artifacts, meta["kit"])
     rows = evidence.table(ANSWERS, schema(meta["columns"])).column("probabilities").combine_chunks()
@@ -88,7 +88,7 @@ def _page(opened: Opened, found: Explanation, data: dict[str, str], out: Path) -
 
 
 def lines(found: Explanation, suspect: str, kit: str, victim: str) -> list[str]:
-    """An explanation for the terminal."""
+    """Format an explanation for the terminal."""
     rows = [
         f"suspect {suspect}; kit {kit}, victim {victim}",
         *wording.lines(found.verdict),
@@ -129,7 +129,7 @@ def _look(look: Look) -> str:
 
 
 def _bars(candidates: Sequence[Placed]) -> Iterator[str]:
-    """A line a candidate: its id, its statistic, and a bar from 0 to it."""
+    """A line for each candidate: its id, its statistic, and a bar from 0 to it."""
     width = min(max(len(c.id) for c in candidates), MOST_ID)
     longest = max(max(abs(c.statistic) for c in candidates), 1e-12)
     left = round(HALF * max(-min(c.statistic for c in candidates), 0) / longest)
@@ -144,10 +144,10 @@ def _question(question: Question) -> Iterator[str]:
     what = f"{question.family}, {question.true_class}" if question.true_class else question.family
     yield f"  question {question.index} ({what}): {question.share:+.1%}"
     yield (
-        f"    victim {_said(question.victim)}; suspect {_said(question.suspect)}; twins"
-        f" {_said(question.twins)}"
+        f"    victim {_listed(question.victim)}; suspect {_listed(question.suspect)}; twins"
+        f" {_listed(question.twins)}"
     )
 
 
-def _said(answers: Sequence[Said]) -> str:
+def _listed(answers: Sequence[Said]) -> str:
     return ", ".join(f"{s.label}: {s.probability:.2f}" for s in answers)

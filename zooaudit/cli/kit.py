@@ -1,4 +1,4 @@
-"""What the subcommand around kits does: list, show, commit to one, hand out its questions, add twins."""
+"""The subcommand for kits: list, show, commit to one, write its questions, add twins."""
 
 import argparse
 import json
@@ -10,7 +10,7 @@ from typing import Any, TextIO
 
 from zooaudit.auditing.more_twins import add_twins, committed_training
 from zooaudit.cli import own_data
-from zooaudit.cli.audit import chosen_farm, voice
+from zooaudit.cli.audit import chosen_farm, notifier
 from zooaudit.compute import pick_device
 from zooaudit.config import OwnTraining
 from zooaudit.errors import ConfigError
@@ -58,7 +58,7 @@ def kit(args: argparse.Namespace, out: TextIO) -> int:
 
 
 def _line(kit: Artifact) -> str:
-    """Of the list of kits."""
+    """A line in the list of kits."""
     made, victim = made_by(kit), kit.meta.get("victim", "")
     of = (
         f"  recipe {made['recipe']}, data {made['dataset']}, victim {victim}"
@@ -73,7 +73,7 @@ def _queries(args: argparse.Namespace, artifact: Artifact, found: Kit) -> dict[s
         raise ConfigError("--out is missing: a .parquet or .json file, or a .zip of PNG images")
     of_paper = args.views is not None
     if of_paper and args.queries is not None:
-        raise ConfigError("--views is of the paper's test, --queries of the twin test; give one of them")
+        raise ConfigError("--views is for the paper's test, --queries for the twin test; give one of them")
     test = found.twin_test
     images = (
         found.questions(args.views).flatten(0, 2)
@@ -84,7 +84,7 @@ def _queries(args: argparse.Namespace, artifact: Artifact, found: Kit) -> dict[s
     shown = (
         "images of the victim's training set, clean and perturbed"
         if of_paper
-        else _told(Counter(test.families[: len(images)]))
+        else _plain(Counter(test.families[: len(images)]))
     )
     method = ["paper"] if of_paper else ["twins", *(["--queries", str(args.queries)] if args.queries else [])]
     command = [
@@ -104,11 +104,11 @@ def _queries(args: argparse.Namespace, artifact: Artifact, found: Kit) -> dict[s
 
 def _add_twins(args: argparse.Namespace, artifact: Artifact, artifacts: Artifacts) -> dict[str, Any]:
     if args.twins is None:
-        raise ConfigError("--twins is missing: how many twins the kit is to have in all")
-    found, tell = read_kit(artifact), voice(args)
+        raise ConfigError("--twins is missing: the number of twins that the kit should have in all")
+    found, notify = read_kit(artifact), notifier(args)
     training = _as_it_is_now(committed_training(found.facts), args.train_timeout)
-    dataset = own_data.data_of(args, recipe_from(found.facts["recipe"]).dataset, tell).to(pick_device())
-    made = add_twins(artifact, args.twins, dataset, artifacts, chosen_farm(args), tell.watch, training)
+    dataset = own_data.data_of(args, recipe_from(found.facts["recipe"]).dataset, notify).to(pick_device())
+    made = add_twins(artifact, args.twins, dataset, artifacts, chosen_farm(args), notify.watch, training)
     now = read_kit(made).twin_test.twins
     return {
         "kit": made.id,
@@ -166,33 +166,32 @@ def kit_facts(found: Kit) -> dict[str, Any]:
 
 
 def _lines(facts: dict[str, Any]) -> list[str]:
-    """For people: a fact a line, without what there is none of, then what was found out of
-    the kit without any suspect."""
-    lines = [f"{k:<16} {_said(k, v)}" for k, v in facts.items() if k != "checked" and not _missing(v)]
+    """For people: one fact on each line, without the empty ones, then the results of the kit's checks."""
+    lines = [f"{k:<16} {_formatted(k, v)}" for k, v in facts.items() if k != "checked" and not _missing(v)]
     return lines + [f"{row['state']:<16} {row['text']}" for row in facts.get("checked", [])]
 
 
-def _said(fact: str, value: Any) -> str:
-    if fact == "paper_accused":  # by itself it reads as if the twin test did
+def _formatted(fact: str, value: Any) -> str:
+    if fact == "paper_accused":  # without this it reads as if it came from the twin test
         return "by the paper's test, for comparison: " + ", ".join(
             f"{role} {accused} of {of}" for role, (accused, of) in value.items()
         )
-    return " x ".join(map(str, value)) if fact == "image_shape" else _told(value)
+    return " x ".join(map(str, value)) if fact == "image_shape" else _plain(value)
 
 
-def _told(value: Any) -> str:
-    """Without Python's brackets and quotes."""
+def _plain(value: Any) -> str:
+    """Format a value without Python's brackets and quotes."""
     if isinstance(value, dict):
         return (
             ", ".join(
-                f"{k} {f'({_told(v)})' if isinstance(v, dict) else _told(v)}"
+                f"{k} {f'({_plain(v)})' if isinstance(v, dict) else _plain(v)}"
                 for k, v in value.items()
                 if not _missing(v)
             )
             or "none"
         )
     if isinstance(value, list | tuple):
-        return ", ".join(map(_told, value))
+        return ", ".join(map(_plain, value))
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

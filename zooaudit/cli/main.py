@@ -1,5 +1,5 @@
-"""The command line: one subcommand a stage. Only what the one that is asked for needs is
-imported: torch alone takes seconds."""
+"""The command line: one subcommand for each stage. Imports only what the chosen subcommand needs, since torch
+alone takes seconds."""
 
 import argparse
 import contextlib
@@ -20,27 +20,27 @@ from zooaudit.telemetry.events import event_line
 
 INTERRUPTED = 130
 NO_READER = 141
-"""What shells say of a command that writes into a closed pipe."""
+"""The exit code by which shells report a write into a closed pipe."""
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 Command = Callable[[argparse.Namespace, TextIO], int]
 
 EXIT_CODES = """\
-exit codes: 0 done; 1 an error that zooaudit did not foresee; 2 bad input: an option, a name or a file that
-has to be mended; 3 the store cannot be used or holds damage; 4 too few models learnt for a verdict; 5 the
-farm gave up; 6 a pack of evidence was rejected; 7 a suspect behind an API does not answer, or its budget is
-spent; 8 the service refused or does not answer; 130 interrupted.
-After 3, 4, 5, 7 and 130 the same command goes on where it stopped.
+exit codes: 0 done; 1 an error that zooaudit did not foresee; 2 bad input: fix an option, a name or a file;
+3 the store cannot be used or holds damage; 4 too few models learnt for a verdict; 5 the farm gave up; 6 an
+evidence pack was rejected; 7 a suspect behind an API does not answer, or its budget is spent; 8 the service
+refused or does not answer; 130 interrupted.
+After 3, 4, 5, 7 and 130, repeat the command to go on where it stopped.
 """
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run ``zooaudit`` with arguments; returns the exit code. Errors of ours are one line,
-    with ``--debug`` a traceback."""
+    """Run ``zooaudit`` with arguments; returns the exit code. Our own errors are printed on one line, with
+    ``--debug`` as a traceback."""
     started = time.perf_counter()
     given = sys.argv[1:] if argv is None else argv
     try:
         args = _parsed(given or ["--help"])
-    except KeyboardInterrupt:  # while it imports
+    except KeyboardInterrupt:  # during imports
         print("zooaudit: interrupted", file=sys.stderr)
         return INTERRUPTED
     args.command_line, args.started = given, started
@@ -57,8 +57,8 @@ def main(argv: list[str] | None = None) -> int:
             return code
     except (
         BrokenPipeError
-        # whoever read the output has seen enough, as head does; Python must not complain of
-        # it again at its end
+        # The reader has seen enough, as head does; Python must not complain about the closed pipe
+        # again when it exits.
     ):
         os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
         return NO_READER
@@ -66,7 +66,7 @@ def main(argv: list[str] | None = None) -> int:
         if args.debug:
             raise
         return _complain(args, "error", error.exit_code, " ".join(str(error).split()))
-    except OSError as error:  # of a file that nobody looked at beforehand
+    except OSError as error:  # from a file that was not checked beforehand
         if args.debug or not error.filename:
             raise
         return _complain(
@@ -77,12 +77,12 @@ def main(argv: list[str] | None = None) -> int:
             args,
             "stopped",
             INTERRUPTED,
-            "interrupted; finished models are kept, the same command goes on from there",
+            "interrupted; finished models are kept, repeat the command to go on from there",
         )
 
 
 def _parsed(given: Sequence[str]) -> argparse.Namespace:
-    """What was asked for; exits with usage and the nearest option or subcommand where there is no such."""
+    """Parse the arguments; exit with usage and the nearest match if there is no such option or subcommand."""
     name = next((a for a in given if not a.startswith("-")), "")
     parser = make_parser(name)
     if given[0] == name and name not in SUBCOMMANDS:
@@ -96,11 +96,11 @@ def _parsed(given: Sequence[str]) -> argparse.Namespace:
 
 
 class Parser(argparse.ArgumentParser):
-    """Says the nearest of what was mistyped, and the usage of the subcommand that it was mistyped for."""
+    """Suggests the nearest match for a mistyped word, and prints the usage of the subcommand in question."""
 
     def __init__(self, **how: Any) -> None:
         super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **how)
-        # no abbreviations: --train must not be taken for --train-timeout where there is no --train
+        # No abbreviations: --train must not be read as --train-timeout where there is no --train.
 
     @property
     def options(self) -> list[str]:
@@ -108,7 +108,7 @@ class Parser(argparse.ArgumentParser):
         return [option for action in self._actions for option in action.option_strings]
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
-        """As argparse does, but what is mistyped is said before what is missing: that may be the same."""
+        """As argparse, but report a mistyped option before a missing one: they may be the same."""
         known = self.options
         for word in args or []:
             name = word.partition("=")[0]
@@ -130,7 +130,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def meant(word: str, known: Iterable[str]) -> str:
-    """What was meant, as far as that can be guessed."""
+    """Suggest what was meant, if there is a close match."""
     near = difflib.get_close_matches(word, list(known), 1)
     return f"; did you mean {near[0]}?" if near else ""
 
@@ -142,7 +142,7 @@ def _asides() -> Any:
 
 
 def _complain(args: argparse.Namespace, event: str, code: int, message: str) -> int:
-    message = COLOUR.sub("", message)  # Ray's have some
+    message = COLOUR.sub("", message)  # Ray's messages have colours
     line = event_line(event, code=code, message=message) if args.log == "events" else f"zooaudit: {message}"
     print(line, file=sys.stderr, flush=True)
     return code
@@ -162,7 +162,7 @@ def _sigterm_interrupts() -> Iterator[None]:
 
 
 def make_parser(only: str | None = None) -> Parser:
-    """The command line: all of it, or with the options of one subcommand alone."""
+    """The parser of the whole command line, or with the options of one subcommand alone."""
     parser = Parser(
         prog="zooaudit",
         description="Was this suspect model stolen from mine? Audits of model theft.",
@@ -188,7 +188,7 @@ def _alone(name: str) -> Parser:
 
 
 def _add(subcommands: "argparse._SubParsersAction[Parser]", name: str, one: Subcommand) -> None:
-    """Add a subcommand with its options, those that all share first."""
+    """Add a subcommand with its options, the shared ones first."""
     example = found(one.example) if ":" in one.example.split()[0] else one.example
     parser = subcommands.add_parser(
         name,

@@ -1,4 +1,4 @@
-"""The user's own data, from the command line: where it is, and what its files do not say by themselves."""
+"""The user's own data, from the command line: where it is, and how to read what its files leave open."""
 
 import argparse
 import shlex
@@ -16,10 +16,10 @@ Say = Callable[[str], None]
 
 
 def reading_of(args: argparse.Namespace) -> Reading:
-    """What the options say of how images are read.
+    """How images are read, by the options.
 
     Raises:
-        ConfigError: they do not go together, or are out of range.
+        ConfigError: the options contradict each other, or are out of range.
     """
     return Reading(
         sizing=parse_sizing(args.size, args.fit, args.shorter_side, args.filter, not args.no_antialias),
@@ -41,8 +41,8 @@ def reading_of(args: argparse.Namespace) -> Reading:
 def options_of(
     args: argparse.Namespace, *adders: Callable[[Callable[..., argparse.Action]], None]
 ) -> list[str]:
-    """The options that say how data is read, and those of ``adders``, as they were given,
-    to be given again."""
+    """The options that say how data is read, and those of ``adders``, in a form that can be passed on a
+    command line again."""
     parser = argparse.ArgumentParser()
     for add_to in (*adders, add_data):
         add_to(parser.add_argument)
@@ -57,7 +57,7 @@ def options_of(
 
 
 def name_of(place: str) -> str:
-    """What data is called after the place where it lies."""
+    """A name for data, after the place where it is."""
     return place.rstrip("/").rpartition("/")[2] if place.startswith("s3://") else Path(place).resolve().name
 
 
@@ -65,7 +65,7 @@ def data_of(args: argparse.Namespace, name: str, say: Say) -> Dataset:
     """The data that ``--data`` names, or else the known data set ``name``.
 
     Raises:
-        DataError, ConfigError, StoreError: it cannot be read.
+        DataError, ConfigError, StoreError: the data cannot be read.
     """
     reading = reading_of(args)
     if not args.data or not args.data.startswith("s3://"):

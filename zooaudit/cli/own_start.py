@@ -1,5 +1,5 @@
-"""Public checkpoints, from the command line: the one that the user's victim was fine-tuned from, those that
-nets of the zoo begin with."""
+"""Public checkpoints, from the command line: the one that the user's victim was fine-tuned from, and those
+that nets of the zoo begin with."""
 
 import argparse
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ from zooaudit.zoo.start import checkpoint_of, start_of
 
 
 def with_checkpoints(
-    recipe: Recipe, args: argparse.Namespace, dataset: Dataset, tell: Callable[[str], object]
+    recipe: Recipe, args: argparse.Namespace, dataset: Dataset, notify: Callable[[str], object]
 ) -> Recipe:
     """The recipe with the public checkpoints that ``--start`` and ``--checkpoint`` name, if they name any.
 
@@ -22,7 +22,7 @@ def with_checkpoints(
         ConfigError: the recipe does not have the net, or see :func:`with_start`.
         ModelError: see :func:`~zooaudit.zoo.start.start_of`.
     """
-    recipe = with_start(recipe, args, dataset.image_shape, dataset.num_classes, tell)
+    recipe = with_start(recipe, args, dataset.image_shape, dataset.num_classes, notify)
     named = getattr(args, "checkpoint", None)
     return (
         replace(recipe, zoo=replace(recipe.zoo, checkpoints=checkpoints_of(named, dataset)))
@@ -41,16 +41,16 @@ def with_start(
     args: argparse.Namespace,
     image_shape: tuple[int, int, int],
     num_classes: int,
-    tell: Callable[[str], object] = lambda _: None,
+    notify: Callable[[str], object] = lambda _: None,
 ) -> Recipe:
-    """The recipe with the public checkpoint that ``--start`` or itself names, if one does, tried out.
+    """The recipe with the public checkpoint that ``--start`` or the recipe names, if any, after trying it.
 
     Args:
-        tell: is called with how the checkpoint's module is asked.
+        notify: called with how the checkpoint's module is asked.
 
     Raises:
-        ConfigError: the recipe names another than ``--start``, or its code or file gives
-            other weights now than the recipe says.
+        ConfigError: the recipe names another checkpoint than ``--start``, or the checkpoint now has other
+            weights than the recipe says.
         ModelError: see :func:`tried_start`.
     """
     factory, stated = getattr(args, "start", None), recipe.zoo.start
@@ -69,12 +69,13 @@ def with_start(
             " checkpoint; expected the same checkpoint, or a recipe with --set"
             f" zoo.start.weights={found.weights}"
         )
-    tell(f"start {found.factory}: {_asked(found.factory, image_shape)}")
+    notify(f"start {found.factory}: {_asked(found.factory, image_shape)}")
     return replace(recipe, zoo=replace(recipe.zoo, start=found))
 
 
 def tried_start(factory: str, image_shape: tuple[int, int, int], num_classes: int) -> Start:
-    """The start that ``--start`` names; an error says how it is asked, since no ``--contract`` holds for it.
+    """The start that ``--start`` names. Errors say how it is asked, since ``--contract`` does not apply to
+    it.
 
     Raises:
         ModelError: see :func:`~zooaudit.zoo.start.start_of`.
@@ -91,11 +92,12 @@ def _asked(factory: str, image_shape: tuple[int, int, int]) -> str:
     """How a start is asked, whatever the victim's contract is."""
     size = " x ".join(map(str, image_shape))
     text = (
-        f"a start is given images of {size} in [0, 1]; --contract is for the victim and its twins, not for it"
+        f"a start is given images of {size} in [0, 1]; --contract applies to the victim and its twins, not to"
+        " it"
     )
     if is_named(factory):
-        return f"{text}: a library's net is normalised as it was published"
+        return f"{text}: a library's net is normalised as its publisher did"
     return (
-        f"{text}: what it says of size, range, normalisation, channels and classes has to be done by the"
-        " module that --start builds"
+        f"{text}: the module that --start builds must resize, scale, normalise and order channels and classes"
+        " by itself"
     )

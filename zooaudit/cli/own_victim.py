@@ -1,5 +1,5 @@
-"""The user's own victim and what trained it, from the command line: options, and all that is wrong with them
-before anything is trained."""
+"""The user's own victim and its training procedure, from the command line: the options, and the checks of
+them before anything is trained."""
 
 import argparse
 from collections.abc import Callable, Sequence
@@ -21,16 +21,16 @@ from zooaudit.zoo.procedure import by_command, by_function, imported, takes_data
 
 
 def own_victim(
-    args: argparse.Namespace, dataset: Dataset, tell: Callable[[str], object] = lambda _: None
+    args: argparse.Namespace, dataset: Dataset, notify: Callable[[str], object] = lambda _: None
 ) -> OwnModel | None:
-    """The victim that ``--victim`` names, loaded once to see that it can be, with its training procedure;
-    None without ``--victim``.
+    """The victim that ``--victim`` names, loaded once to check it, with its training procedure; None without
+    ``--victim``.
 
     Args:
-        tell: is called with what was seen of its contract.
+        notify: called with what was inferred of its contract.
 
     Raises:
-        ConfigError: options that do not go together, or a procedure that cannot be run.
+        ConfigError: the options contradict each other, or the procedure cannot be run.
         ModelError: see :func:`~zooaudit.suspects.load.load`.
     """
     if args.victim is not None:
@@ -58,15 +58,15 @@ def own_victim(
     )
     loaded = own.loaded()
     for note in loaded.notes:
-        tell(f"{args.victim}: {note}")
+        notify(f"{args.victim}: {note}")
     if training is not None:
         _check_order(training, loaded, dataset.classes, args.victim)
     return own if training is None else replace(own, training=replace(training, contract=_for_twins(loaded)))
 
 
 def _check_order(training: OwnTraining, loaded: Loaded, classes: Sequence[str], victim: str) -> None:
-    """Refuse twins that would learn the data's numbers of classes, and be asked as if they
-    had the victim's."""
+    """Refuse a victim whose classes have another order than the data's: its twins would learn the data's
+    order, and be asked in the victim's."""
     columns = loaded.module.columns if isinstance(loaded.module, Contracted) else ()
     moved = sorted(columns) == list(range(len(classes))) and list(columns) != sorted(columns)
     if not moved or not training.function or not takes_data(imported(training.function), training.function):
@@ -80,12 +80,12 @@ def _check_order(training: OwnTraining, loaded: Loaded, classes: Sequence[str], 
     raise ConfigError(
         f"{victim} has the classes in the order {', '.join(own[:3])}, ..., the data in the order"
         f" {', '.join(classes[:3])}, ...; {training.function} is given the data's numbers, so its twins would"
-        f" have learnt another order than they are asked in; expected one order: --classes {file}"
+        f" learn another order than the one they are asked in; expected one order: --classes {file}"
     )
 
 
 def _own_factory(path: Path) -> str | None:
-    """What builds twins of a victim that is a folder, if nobody says."""
+    """The default factory for twins of a victim that is a folder."""
     result = read_json(path / "config.json") if (path / "config.json").is_file() else {}
     if "model_type" in result:
         return f"{PREFIX}:{path}"
@@ -93,8 +93,8 @@ def _own_factory(path: Path) -> str | None:
 
 
 def _for_twins(loaded: Loaded) -> str:
-    """The victim's contract for models that are built by other code, as JSON; its classes
-    by their places. "" if it says nothing."""
+    """The victim's contract for models that other code builds, as JSON; its classes by their places. "" if it
+    is empty."""
     columns = loaded.module.columns if isinstance(loaded.module, Contracted) else ()
     result = replace(loaded.contract.for_twins(), classes=Classes(columns=columns)).to_json()
     return canonical_json(result) if result else ""
@@ -110,10 +110,10 @@ def training_of(args: argparse.Namespace, needs: Sequence[str] = tuple(NEEDED)) 
     """The training procedure that ``--train`` or ``--train-command`` names; None without either.
 
     Args:
-        needs: options that must be there too.
+        needs: other options that must be given.
 
     Raises:
-        ConfigError: both, either without what it needs, or one that cannot be run.
+        ConfigError: both are given, another option is missing, or the procedure cannot be run.
     """
     given = [
         name

@@ -58,7 +58,7 @@ def _own(args: argparse.Namespace) -> OwnVictim | None:
     for name in ("twin_seconds", "factory"):
         if getattr(args, name) is not None:
             raise InputError(
-                f"--{name.replace('_', '-')} is of a victim of your own, but --own-victim is missing"
+                f"--{name.replace('_', '-')} is for a victim of your own, but --own-victim is missing"
             )
     return None
 
@@ -76,7 +76,7 @@ def _domain(recipe: Recipe, args: argparse.Namespace) -> Domain:
 
 
 def lines(found: Estimate, changed: str) -> list[str]:
-    """An estimate to read."""
+    """Format an estimate as lines of text."""
     low, high = found.training_hours
     kinds = ", ".join(f"{k} {size(b)}" for k, b in found.storage_bytes.items())
     each = found.requests_per_model
@@ -89,11 +89,11 @@ def lines(found: Estimate, changed: str) -> list[str]:
         ),
         (
             f"training      {hours(found.core_hours)} of one CPU core; {between(low, high)} on"
-            f" {of(found.devices)}"
+            f" {devices_text(found.devices)}"
         ),
         (
-            f"              never under {hours(found.critical_path_hours)}: a victim, then the dearest model"
-            " extracted from it"
+            f"              never under {hours(found.critical_path_hours)}: a victim, then the longest to"
+            " train of the models extracted from it"
         ),
         (
             f"around it     {hours(found.driver_hours)} in one process: start, UAP, answers, encoder,"
@@ -121,7 +121,7 @@ def sizing_table(
 ) -> str:
     """A Markdown table for 100, 1,000 and 10,000 models, on ``devices`` or on some usual ones."""
     on = [devices] if devices else [Devices(n) for n in SIZING_CORES]
-    heads = ["models", "training, core hours", *(f"whole audit on {of(d)}" for d in on)]
+    heads = ["models", "training, core hours", *(f"whole audit on {devices_text(d)}" for d in on)]
     if not devices:
         heads.append(f"on {SIZING_GPUS} GPUs, each as fast as F cores")
     heads += ["storage", "PUT", "GET", "HEAD", "audit queries", "attackers' queries"]
@@ -147,7 +147,7 @@ def sizing_table(
     return "\n".join("| " + " | ".join(row) + " |" for row in table) + f"\n\n{caption}"
 
 
-def of(devices: Devices) -> str:
+def devices_text(devices: Devices) -> str:
     """For example ``4 GPUs worth 20 cores each``."""
     name = devices.what.removesuffix("s") if devices.count == 1 else devices.what
     return f"{devices.count} {name}" + (
@@ -156,7 +156,7 @@ def of(devices: Devices) -> str:
 
 
 def hours(value: float) -> str:
-    """Hours, or below two of them minutes, or below two of those seconds: two digits at least."""
+    """Hours; minutes below two hours, seconds below two minutes; at least two digits."""
     for seconds, unit in ((3600, "h"), (60, "min"), (1, "s")):
         if (count := value * 3600 / seconds) >= 2:
             return f"{count:,.0f} {unit}" if count >= 10 else f"{count:.1f} {unit}"

@@ -14,7 +14,7 @@ from zooaudit.auditing.zoo_plan import check_sizes
 from zooaudit.cli import own_data, own_start, own_victim
 from zooaudit.cli import plan as planning
 from zooaudit.cli.arguments.own import add_model, add_training
-from zooaudit.cli.audit import voice
+from zooaudit.cli.audit import notifier
 from zooaudit.config import Recipe
 from zooaudit.data.images import Dataset
 from zooaudit.errors import ConfigError
@@ -41,7 +41,7 @@ def recipe(args: argparse.Namespace, out: TextIO) -> int:
 
 
 def _refuse_options(args: argparse.Namespace) -> None:
-    """An option that an action does not heed is a mistake."""
+    """Refuse options that the action would ignore."""
     if args.action in ("show", "check") and not args.name:
         raise ConfigError(
             f"recipe {args.action}: expected a recipe's name, or a file: zooaudit recipe {args.action}"
@@ -55,7 +55,7 @@ def _refuse_options(args: argparse.Namespace) -> None:
     given += ["cpus"] if args.cpus and args.action in ("list", "show") else []
     if given:
         option = {"trial": "try"}.get(given[0], given[0]).replace("_", "-")
-        raise ConfigError(f"--{option} says nothing to recipe {args.action}; leave it out")
+        raise ConfigError(f"--{option} has no meaning for recipe {args.action}; leave it out")
 
 
 def _list(args: argparse.Namespace, out: TextIO) -> int:
@@ -108,7 +108,7 @@ def _check(args: argparse.Namespace, out: TextIO) -> int:
 
 
 def _base(name: str, checked: Recipe) -> tuple[Recipe, str]:
-    """What a recipe is compared with, and what that is called."""
+    """The recipe to compare with, and its name."""
     if not is_file(name):
         return (recipe_of(name), name)
     found = base_of(Path(name))
@@ -118,10 +118,10 @@ def _base(name: str, checked: Recipe) -> tuple[Recipe, str]:
 
 
 def _domain(checked: Recipe, args: argparse.Namespace) -> Domain:
-    """The data that it is for, if that is known; else any of the size that every net can
-    take, to count models on."""
+    """The data that the recipe is for, if it is known; else any data of a size that every net can take, to
+    count models."""
     if args.data is not None:
-        found = own_data.data_of(args, checked.dataset, voice(args))
+        found = own_data.data_of(args, checked.dataset, notifier(args))
         check_sizes(checked, len(found.train), own=False)
         return _domain_of(found)
     if checked.dataset in DOMAINS:
@@ -148,31 +148,28 @@ def _checked(
     if named := (
         sorted(dict(checked.zoo.epochs)) if any(d.path == "zoo.training.epochs" for d in differ) else []
     ):
-        yield (
-            f"note: zoo.training.epochs does not change {', '.join(named)}: zoo.epochs says how many these"
-            " have"
-        )
+        yield (f"note: zoo.training.epochs does not apply to {', '.join(named)}: zoo.epochs sets theirs")
     lines = planning.lines(sized, "")
     if known:
         yield from lines
         return
     yield from lines[: 1 + len(sized.models)]
     yield (
-        f"time          unknown: {checked.dataset} is none of {', '.join(DOMAINS)}; say where it is,"
+        f"time          unknown: {checked.dataset} is not one of {', '.join(DOMAINS)}; say where it is,"
         " --data DIR"
     )
 
 
 def _new(args: argparse.Namespace, out: TextIO) -> int:
-    tell = voice(args)
+    notify = notifier(args)
     target = _target(args)
     if args.trial and not (args.train or args.train_command):
         raise ConfigError(
-            "--try trains one twin to see how long it takes, but neither --train nor --train-command says how"
+            "--try trains one twin to measure its time, but neither --train nor --train-command says how"
         )
-    dataset = own_data.data_of(args, args.dataset or own_data.name_of(args.data), tell)
-    own = own_victim.own_victim(args, dataset, tell)
-    tell(
+    dataset = own_data.data_of(args, args.dataset or own_data.name_of(args.data), notify)
+    own = own_victim.own_victim(args, dataset, notify)
+    notify(
         f"data: {len(dataset.train):,} training and {len(dataset.test):,} test images, {dataset.num_classes}"
         " classes"
     )
@@ -211,7 +208,7 @@ def _new(args: argparse.Namespace, out: TextIO) -> int:
 
 
 def _target(args: argparse.Namespace) -> Path | None:
-    """Where the file goes, if anywhere; what is there is left alone."""
+    """The file to write, if any; an existing file is left alone."""
     if not args.data and not args.dataset:
         raise ConfigError(
             "recipe new: --data is missing: the folder of your data, or --dataset NAME for a known one"
@@ -244,34 +241,34 @@ def _looked_at(data: DataFacts, victim: VictimFacts | None, sized: Estimate) -> 
             yield f"One twin took {victim.twin_seconds:.1f} s and has accuracy {victim.twin_accuracy:.3f}."
             yield from _unlike(data, victim)
         elif victim.has_training:
-            yield "How long a twin takes was not tried (--try)."
+            yield "No twin was timed (--try)."
         else:
             yield (
                 "It has no twins, and nobody can be accused, until --train or --train-command says what"
                 " trained it."
             )
     low, high = sized.training_hours
-    text = (
-        f"training about {planning.between(low, high)} on {planning.of(sized.devices)}, by a rough estimate"
-    )
+    devices = planning.devices_text(sized.devices)
+    text = f"training about {planning.between(low, high)} on {devices}, by a rough estimate"
     yield f"{sized.total_models:,} models, {text}."
 
 
 def _unlike(data: DataFacts, victim: VictimFacts) -> Iterator[str]:
-    """A twin that is worse or better than the victim than chance explains is not a twin."""
+    """Warn if a twin is worse or better than the victim by more than chance explains."""
     assert victim.twin_accuracy is not None
     mean = (victim.accuracy + victim.twin_accuracy) / 2
     apart, error = victim.twin_accuracy - victim.accuracy, (2 * mean * (1 - mean) / data.test) ** 0.5
     if abs(apart) > 3 * error:
         yield (
             f"That is {abs(apart):.3f} {'above' if apart > 0 else 'below'} the victim's, more than three"
-            f" standard errors ({error:.3f}): is it really what trained the victim, on the same images?"
+            f" standard errors ({error:.3f}): is this really the procedure that trained the victim, on the"
+            " same images?"
         )
 
 
 def _next(args: argparse.Namespace, target: Path) -> str:
-    """The audit by the new recipe, with what was said of data, victim and training. What the victim began
-    with is in the recipe."""
+    """The command for an audit by the new recipe, with the options for data, victim and training. The
+    victim's start is in the recipe."""
     given = own_data.options_of(args, add_model, partial(add_training, twins=False))
     return shlex.join(["zooaudit", "audit", "--recipe", str(target), "--store", "./store"]) + "".join(
         f" {option}" for option in given

@@ -1,4 +1,4 @@
-"""What the subcommand ``score`` does: read arguments, score the suspects, print."""
+"""The subcommand ``score``: read arguments, score the suspects, print."""
 
 import argparse
 import json
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
 
-from zooaudit.cli.audit import voice
+from zooaudit.cli.audit import notifier
 from zooaudit.kits.kit import find_kit
 from zooaudit.scoring.scoring import Scoring, check
 from zooaudit.scoring.settings import ScoreSettings
@@ -39,7 +39,7 @@ def score(args: argparse.Namespace, out: TextIO) -> int:
         frozenset(args.allow_key_env or ()),
     )
     check(suspects, settings)
-    cases = Scoring.of(artifacts, find_kit(artifacts, args.kit), settings, opening, voice(args)).score(
+    cases = Scoring.of(artifacts, find_kit(artifacts, args.kit), settings, opening, notifier(args)).score(
         suspects
     )
     _print_scores(cases, args, out)
@@ -59,7 +59,7 @@ def _print_scores(cases: Sequence[Case], args: argparse.Namespace, out: TextIO) 
 
 
 def lines(case: Case) -> list[str]:
-    """A case for people."""
+    """Format a case for people."""
     facts, found = case.facts, wording.lines(case.verdict) if case.verdict else []
     if "trial" in facts:
         found.append(f"  {facts['trial']}")
@@ -79,5 +79,5 @@ def lines(case: Case) -> list[str]:
         )
         found.append(f"  caution: {paper['caution']}")
     elif "error" in facts and case.verdict is None:
-        found.append(f"by the paper's test nothing: {facts['error']}")
+        found.append(f"the paper's test was not made: {facts['error']}")
     return found

@@ -1,4 +1,4 @@
-"""What the subcommands around the service do: run it on this machine, make keys for it."""
+"""The subcommands of the service: run it on this machine, make keys for it."""
 
 import argparse
 import contextlib
@@ -27,48 +27,50 @@ from zooaudit.serving.settings import Settings
 from zooaudit.telemetry.events import event_line
 
 ENDING_S = 6.0
-"""For so long replicas may finish what they are doing when the service ends."""
+"""How long replicas may take to finish their work when the service ends."""
 
 
 def serve(args: argparse.Namespace, out: TextIO) -> int:
     """Score suspects over HTTP and show the console, on this machine, until it is stopped."""
-    tell = _voice(args.log)
-    tell(f"looking at port {args.port}, {args.data} and the keys", "looking", port=args.port, data=args.data)
+    notify = _notifier(args.log)
+    notify(
+        f"looking at port {args.port}, {args.data} and the keys", "looking", port=args.port, data=args.data
+    )
     require("serve", "the service", "ray", "fastapi", "simdjson")
     refuse_missing(args.store)
     with own_port(args.host, args.port), own_data(Path(args.data)), _ended_in_time():
         keys = _environment(args)
         settings = Settings.from_environment()
-        tell(f"looking for kits in {args.store}", "looking", store=args.store)
+        notify(f"looking for kits in {args.store}", "looking", store=args.store)
         try:
-            _tell_kits(kits_in(settings.store), args.store, tell)
+            _notify_kits(kits_in(settings.store), args.store, notify)
             if keys and not keys.exists():
-                _first_key(keys, tell)
-            _run(args, tell, out)
+                _first_key(keys, notify)
+            _run(args, notify, out)
         except KeyboardInterrupt:
-            tell("stopping: audits under way go on at the next start", "stopping")
+            notify("stopping: audits under way go on at the next start", "stopping")
         finally:
             if "ray" in sys.modules:
                 shut_down(args.debug)
     return 0
 
 
-Tell = Callable[..., None]
+Notify = Callable[..., None]
 
 
-def _voice(log: str) -> Tell:
-    """How this command tells what it does: lines, or events. Of its own, since those of commands that work
-    import what they work with."""
+def _notifier(log: str) -> Notify:
+    """How this command reports its progress: lines, or events. It has its own, since the other commands'
+    imports heavy modules."""
 
-    def tell(message: str, event: str, **facts: object) -> None:
+    def notify(message: str, event: str, **facts: object) -> None:
         print(event_line(event, **facts) if log == "events" else message, file=sys.stderr, flush=True)
 
-    return tell
+    return notify
 
 
-def _tell_kits(kits: list[str], store: str, tell: Tell) -> None:
+def _notify_kits(kits: list[str], store: str, notify: Notify) -> None:
     if not kits:
-        tell(
+        notify(
             f"no kits yet: 'zooaudit audit --store {store}' makes one, and the service shows it once it is"
             " there",
             "kits",
@@ -76,18 +78,18 @@ def _tell_kits(kits: list[str], store: str, tell: Tell) -> None:
         )
         return
     more = f" and {len(kits) - 5} more" if len(kits) > 5 else ""
-    tell(
+    notify(
         f"{len(kits)} kit{'s' if len(kits) > 1 else ''}: {', '.join(kits[:5])}{more}", "kits", kits=len(kits)
     )
 
 
-def _run(args: argparse.Namespace, tell: Tell, out: TextIO) -> None:
-    """Start everything, say where it is once it is ready, and wait for the end."""
+def _run(args: argparse.Namespace, notify: Notify, out: TextIO) -> None:
+    """Start everything, print the address once it is ready, and wait for the end."""
     shown = f"http://{bracketed(args.host)}:{args.port}"
-    tell("starting Ray", "starting", what="ray")
+    notify("starting Ray", "starting", what="ray")
     with needs("serve", "the service"):
         metrics = start_ray(args.host, args.port, args.debug)
-        tell(
+        notify(
             f"Ray's own ports take connections from this machine only; its metrics, without a key: {metrics}",
             "ray",
             metrics=metrics,
@@ -95,7 +97,7 @@ def _run(args: argparse.Namespace, tell: Tell, out: TextIO) -> None:
         from ray import serve as ray_serve
 
         from zooaudit.serving.deployments import application
-    tell(
+    notify(
         "starting the service: a process that answers, and one that asks suspects", "starting", what="service"
     )
     try:
@@ -106,8 +108,8 @@ def _run(args: argparse.Namespace, tell: Tell, out: TextIO) -> None:
         raise FarmError(
             f"the service does not start: {last_line(error)}; --debug shows what its processes say"
         ) from error
-    wait_until_ready(args.host, args.port, lambda text: tell(text, "waiting", why=text))
-    tell(
+    wait_until_ready(args.host, args.port, lambda text: notify(text, "waiting", why=text))
+    notify(
         f"serving {args.store} at {shown} until Ctrl-C; {shown}/metrics with a key of scope admin",
         "serving",
         url=shown,
@@ -119,16 +121,16 @@ def _run(args: argparse.Namespace, tell: Tell, out: TextIO) -> None:
 
 @contextlib.contextmanager
 def _ended_in_time() -> Iterator[None]:
-    """End this process and all that it started ``ENDING_S`` after Ctrl-C or SIGTERM, whatever it waits for
-    then, and at once after a second one: no answer is lost, they are on disk as they come. Python itself
-    hears a signal only between two of its own steps, and one of Ray's can take long; a thread that reads the
-    wake-up socket hears it at once."""
+    """End this process and all that it started ``ENDING_S`` after Ctrl-C or SIGTERM, even if it is blocked,
+    and immediately after a second signal. No answer is lost: they are written to disk as they come. Python
+    handles a signal only between two of its own steps, and one of Ray's can take long; a thread that reads
+    the wake-up socket sees it immediately."""
     heard, result = socket.socketpair()
     result.setblocking(False)
     before = signal.set_wakeup_fd(result.fileno(), warn_on_full_buffer=False)
 
     def next_signal() -> bool:
-        """Waits for one that asks to end; false once there is no use in it."""
+        """Wait for a signal to end; false once no more can come."""
         while number := heard.recv(1):
             if number[0] in (signal.SIGINT, signal.SIGTERM):
                 return True
@@ -154,8 +156,8 @@ def _ended_in_time() -> Iterator[None]:
 
 
 def _environment(args: argparse.Namespace) -> Path | None:
-    """Set what the service's processes read. Returns the file of keys, which can be read if
-    it is there; None if nobody needs one."""
+    """Set the environment of the service's processes. Returns the file of keys, after checking that it can be
+    read if it exists; None if no keys are needed."""
     os.environ[names.STORE], os.environ[names.DATA] = args.store, args.data
     os.environ[names.SUSPECTS] = args.suspects
     os.environ[names.QUERIES] = "1" if args.training_images else "0"
@@ -171,11 +173,11 @@ def _environment(args: argparse.Namespace) -> Path | None:
     return keys
 
 
-def _first_key(keys: Path, tell: Tell) -> None:
+def _first_key(keys: Path, notify: Notify) -> None:
     key, entry = new_key("first", SCOPES, 0, None)
     _append(keys, entry)
-    tell(
-        f"a first key, which may do everything; keep it, it is in no file: {key}",
+    notify(
+        f"a first key, which may do everything; keep it, it is stored nowhere: {key}",
         "key",
         name="first",
         key=key,
@@ -194,13 +196,13 @@ def key(args: argparse.Namespace, out: TextIO) -> int:
     try:
         expires = datetime.date.fromisoformat(args.expires) if args.expires else None
     except ValueError as error:
-        raise ConfigError(f"--expires is {args.expires!r}; expected a date such as 2027-01-01") from error
+        raise ConfigError(f"--expires is {args.expires!r}; expected a date, such as 2027-01-01") from error
     made, entry = new_key(args.name, scopes, args.per_minute, expires)
     _append(path, entry)
     facts = {"name": args.name, "key": made, "scopes": list(scopes), "keys": str(path)}
     print(json.dumps(facts) if args.json else made, file=out)
     print(
-        f"its SHA-256 is in {path}; the key itself is in no file: keep it, and send it as 'Authorization:"
+        f"its SHA-256 is in {path}; the key itself is stored nowhere: keep it, and send it as 'Authorization:"
         " Bearer KEY'",
         file=sys.stderr,
     )
@@ -211,6 +213,6 @@ def _append(path: Path, entry: str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a") as file:
-            file.write("\n" + entry)  # whatever the file ended with
+            file.write("\n" + entry)  # the file may lack a final line end
     except OSError as error:
         raise ConfigError(f"{path} cannot be written ({error.strerror}); choose another --keys") from error

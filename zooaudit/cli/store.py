@@ -1,5 +1,5 @@
-"""What ``zooaudit store`` does: list, show, check, collect, copy. A store is asked itself here, never this
-machine's cache of it."""
+"""``zooaudit store``: list, show, check, collect, copy. Always reads the store itself, never this machine's
+cache of it."""
 
 import argparse
 import json
@@ -62,7 +62,7 @@ def _show(artifacts: Artifacts, kind: str, id_: str, out: TextIO) -> int:
 
 def _check(artifacts: Artifacts, repair: bool, out: TextIO) -> int:
     if repair:
-        with suppress(DamagedArtifactError):  # a manifest, which is told below
+        with suppress(DamagedArtifactError):  # a damaged manifest, which is reported below
             for key in artifacts.put_back():
                 print(f"put back: {key}, which a gc that was stopped had put aside", file=out)
     damaged = list(artifacts.check())
@@ -74,7 +74,7 @@ def _check(artifacts: Artifacts, repair: bool, out: TextIO) -> int:
     try:
         orphaned = artifacts.unnamed()
         loose = str(len(orphaned))
-    except DamagedArtifactError:  # a manifest, which does not say what it names
+    except DamagedArtifactError:  # a damaged manifest cannot say what it names
         orphaned, loose = [], "unknown"
     for key in orphaned:
         print(

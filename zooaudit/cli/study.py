@@ -1,11 +1,11 @@
-"""``zooaudit study`` and ``zooaudit sweep``: try the paper's claims on a zoo, and vary what they rest on."""
+"""``zooaudit study``: try the paper's claims on a zoo, and the twin test on other people's models."""
 
 import argparse
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from zooaudit.cli.audit import voice
+from zooaudit.cli.audit import notifier
 from zooaudit.cli.bench import open_bench, results_folder
 from zooaudit.cli.own_data import reading_of
 from zooaudit.errors import ConfigError, NotEnoughModelsError
@@ -52,7 +52,7 @@ def study(args: argparse.Namespace, out: TextIO) -> int:
 
 
 def named_studies(args: argparse.Namespace) -> "tuple[list[Study], list[ModelsStudy]]":
-    """The studies named: all on a zoo, or all on a folder of models."""
+    """The studies with these names: all on a zoo, or all on a folder of models."""
     from zooaudit.studies.registry import ON_MODELS, STUDIES, ModelsStudy, Study, get_study
 
     every = ON_MODELS if args.models else STUDIES
@@ -92,7 +92,7 @@ def _provenance(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _victims(args: argparse.Namespace) -> str:
-    """Which victims of ``--models`` are looked at: no recipe is changed there, so ``--set`` says it."""
+    """Which victims of ``--models`` to study: ``--set`` says it, since no recipe is changed there."""
     given = args.settings or ["dev"]
     if len(given) > 1 or given[0] not in ("dev", "report"):
         raise ConfigError(f"--set {' '.join(given)}; with --models expected dev or report: which victims")
@@ -105,7 +105,7 @@ def _on_models(chosen: "list[ModelsStudy]", args: argparse.Namespace, out: TextI
     from zooaudit.studies.owners import owners
     from zooaudit.studies.runner import run_on_models
 
-    tell, store = voice(args), open_store(args.store)
+    notify, store = notifier(args), open_store(args.store)
     load = imported(args.load) if args.load else None
     if lacking := [s.name for s in chosen if s.loads and load is None]:
         raise ConfigError(
@@ -115,11 +115,11 @@ def _on_models(chosen: "list[ModelsStudy]", args: argparse.Namespace, out: TextI
     victims = _victims(args)
     found, left_out = owners(read(Path(args.models)), victims)
     for name, why in left_out.items():
-        tell(f"{name} is left out: {why}", "owner_left_out", owner=name, why=why)
+        notify(f"{name} is left out: {why}", "owner_left_out", owner=name, why=why)
     folder = results_folder(args, Path("studies") / victims)
     results: list[Result] = []
     for number, one in enumerate(chosen, 1):
-        tell(
+        notify(
             f"study {one.name} ({number} of {len(chosen)}): {one.title}, {len(found)} victims",
             "study",
             name=one.name,
@@ -133,14 +133,14 @@ def _on_models(chosen: "list[ModelsStudy]", args: argparse.Namespace, out: TextI
                 store,
                 provenance,
                 load,
-                lambda name: tell(f"  {name}", "owner", name=name),
+                lambda name: notify(f"  {name}", "owner", name=name),
             )
         )
         results[-1].write(folder)
         if not args.json and args.log == "text":
             _print_study(results[-1], out)
     _print_all(results, {}, folder, args, out)
-    tell("", "done", studies=len(results), findings=sum(len(r.findings) for r in results), out=str(folder))
+    notify("", "done", studies=len(results), findings=sum(len(r.findings) for r in results), out=str(folder))
     return 0
 
 
@@ -154,23 +154,23 @@ def _on_published(args: argparse.Namespace, out: TextIO) -> int:
             f"{'--set' if args.settings else '--load'} goes with --models; the published models are all read"
             " from --data"
         )
-    tell, folder, one = voice(args), results_folder(args, Path("studies") / "qurd"), ON_MODELS["qurd"]
-    tell(f"study {one.name}: {one.title}, on published models", "study", name=one.name)
+    notify, folder, one = notifier(args), results_folder(args, Path("studies") / "qurd"), ON_MODELS["qurd"]
+    notify(f"study {one.name}: {one.title}, on published models", "study", name=one.name)
     result = run_published(
         one,
         Path(args.data),
         open_store(args.store),
         _provenance(args),
         reading_of(args),
-        lambda step: tell(f"  {step}", "step", step=step),
+        lambda step: notify(f"  {step}", "step", step=step),
     )
     for name, why in result.facts["excluded_models"].items():
-        tell(f"  left out: {name}: {why}", "model_left_out", name=name, why=why)
+        notify(f"  left out: {name}: {why}", "model_left_out", name=name, why=why)
     result.write(folder)
     if not args.json and args.log == "text":
         _print_study(result, out)
     _print_all([result], {}, folder, args, out)
-    tell("", "done", studies=1, findings=len(result.findings), out=str(folder))
+    notify("", "done", studies=1, findings=len(result.findings), out=str(folder))
     return 0
 
 
@@ -178,21 +178,21 @@ def _on_zoo(chosen: "list[Study]", args: argparse.Namespace, out: TextIO) -> int
     """Studies of the paper's claims."""
     from zooaudit.studies.runner import run_study
 
-    tell = voice(args)
-    bench = open_bench(args, tell)
+    notify = notifier(args)
+    bench = open_bench(args, notify)
     provenance = _provenance(args)
     folder = results_folder(args, Path("studies") / bench.recipe.run_name)
     results: list[Result] = []
     lacking: dict[str, str] = {}
     for number, one in enumerate(chosen, 1):
-        tell(
+        notify(
             f"study {one.name} ({number} of {len(chosen)}): {one.title}, {one.source}", "study", name=one.name
         )
         try:
             results.append(run_study(one, bench, provenance))
         except NotEnoughModelsError as error:  # the other studies may have all that they need
             lacking[one.name] = str(error)
-            tell(f"study {one.name}: {error}", "study_lacks_models", name=one.name, why=str(error))
+            notify(f"study {one.name}: {error}", "study_lacks_models", name=one.name, why=str(error))
             continue
         results[-1].write(folder)
         if not args.json and args.log == "text":
@@ -204,7 +204,7 @@ def _on_zoo(chosen: "list[Study]", args: argparse.Namespace, out: TextIO) -> int
             f" {next(iter(lacking.values()))}"
         )
     held = sum(f.holds == "reproduced" for r in results for f in r.findings)
-    tell(
+    notify(
         "",
         "done",
         studies=len(results),

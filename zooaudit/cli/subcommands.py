@@ -1,4 +1,4 @@
-"""What subcommands there are, and where each is found. Imports none of them."""
+"""The list of subcommands and where each is defined. Imports none of them."""
 
 import importlib
 from dataclasses import dataclass
@@ -10,10 +10,10 @@ class Subcommand:
     """One subcommand; places are ``module:name`` in ``zooaudit.cli``.
 
     Attributes:
-        summary: of what it does, as its function says.
+        summary: a short description, the same as its function's docstring.
         run: the function that runs it.
         arguments: functions that add its options to a parser.
-        example: a command line, or where one is.
+        example: a command line, or the name of one in a module.
         store: whether it takes ``--store``.
     """
 
@@ -25,14 +25,14 @@ class Subcommand:
 
 
 def found(place: str) -> Any:
-    """What is at a place; imports its module."""
+    """The object at a place; imports its module."""
     module, _, name = place.partition(":")
     return getattr(importlib.import_module(f"zooaudit.cli.{module}"), name)
 
 
 def _of(run: str, options: str, summary: str, *more: str, store: bool = True) -> Subcommand:
-    """A subcommand whose options are added by ``add_NAME`` of a module of ``arguments``,
-    which has its example as ``NAME``."""
+    """A subcommand whose options are added by ``add_NAME`` of a module of ``arguments``; its example is
+    ``NAME`` there."""
     module, _, name = options.partition(":")
     return Subcommand(
         summary, run, (f"arguments.{module}:add_{name}", *more), f"arguments.{module}:{name.upper()}", store
@@ -85,13 +85,13 @@ SUBCOMMANDS = {
     ),
     "evidence": _of(
         "evidence:evidence",
-        "kits:evidence",
+        "evidence:evidence",
         "Pack the evidence of a score for somebody else, or check such a pack",
         FARM,
     ),
     "explain": _of(
         "explain:explain",
-        "kits:explain",
+        "evidence:explain",
         "Explain the verdict of a piece of evidence: the victim among its twins, and the questions that"
         " weighed most",
     ),

@@ -1,5 +1,5 @@
-"""What the user sees while it works: lines and a progress bar, or a log of events, on
-standard error; results on standard output."""
+"""What the user sees during work: lines and a progress bar, or a log of events, on standard error; results on
+standard output."""
 
 import io
 import sys
@@ -21,20 +21,20 @@ EVENT_EVERY_S = 5.0
 SIGN_OF_LIFE_EVERY_S = 60.0
 
 
-class Voice(Protocol):
-    """How a command tells what it does: to a person, or to a log."""
+class Notifier(Protocol):
+    """How a command reports its progress: to a person, or to a log."""
 
     def __call__(self, message: str, event: str = "note", **facts: object) -> None:
-        """Say something: ``message`` to a person, the event and its facts to a log (the
-        message if there are none)."""
+        """Report something: ``message`` to a person, the event and its facts to a log (the message if there
+        are no facts)."""
         ...
 
     def watch(self, status: FarmStatus) -> None:
-        """Say how far the farm is."""
+        """Report the farm's progress."""
         ...
 
     def step(self, phase: Phase) -> None:
-        """Say which phase it is in, and how far that is."""
+        """Report the current phase and its progress."""
         ...
 
 
@@ -56,12 +56,12 @@ class Terminal:
 
 
 class EventLog:
-    """One line an event, ``key=value``: reads well in ``ray job logs``, and a log collector
-    can take it apart."""
+    """One line for each event, ``key=value``: readable in ``ray job logs``, and easy for a log collector to
+    parse."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stderr
-        self._told: FarmStatus | None = None
+        self._shown: FarmStatus | None = None
         self._last = 0.0
         self._phase = ""
 
@@ -69,7 +69,7 @@ class EventLog:
         print(event_line(event, **(facts or {"message": message})), file=self._stream, flush=True)
 
     def step(self, phase: Phase) -> None:
-        """Say it when a phase begins, and then now and then."""
+        """Report a phase when it begins, and then at intervals."""
         now = time.monotonic()
         if phase.name != self._phase or now - self._last >= EVENT_EVERY_S:
             self._phase, self._last = phase.name, now
@@ -78,9 +78,9 @@ class EventLog:
             self("", "working", phase=phase.name, number=phase.number, of=phase.of, **counted, left_s=left)
 
     def watch(self, status: FarmStatus) -> None:
-        """Say it when a model is done (a few seconds' models in one line) or failed, at the
-        end, and now and then without news."""
-        now, result = time.monotonic(), self._told
+        """Report when a model is done (those of a few seconds on one line) or failed, at the end, and at
+        intervals if nothing happens."""
+        now, result = time.monotonic(), self._shown
         if result and status.done == result.done:
             due = now - self._last >= SIGN_OF_LIFE_EVERY_S
         else:
@@ -91,7 +91,7 @@ class EventLog:
                 or now - self._last >= EVENT_EVERY_S
             )
         if due:
-            self._told, self._last = status, now
+            self._shown, self._last = status, now
             rate = models_a_minute(status)
             left = 60 * (status.total - status.done) / rate if rate else None
             self(
@@ -113,8 +113,8 @@ def say(message: str) -> None:
 
 
 class Asides(io.TextIOBase):
-    """Takes what others print, a lost node's obituary by Ray for example, as events: the
-    first line of each."""
+    """Turns what others print, for example Ray's report of a lost node, into events: the first line of each
+    message."""
 
     def __init__(self, log: EventLog) -> None:
         self._log = log
@@ -126,7 +126,7 @@ class Asides(io.TextIOBase):
 
 
 class Countable(Protocol):
-    """Anything that knows how far it is."""
+    """Anything that knows its progress."""
 
     @property
     def done(self) -> int: ...
@@ -135,8 +135,8 @@ class Countable(Protocol):
 
 
 class ProgressBar:
-    """A line that says how far something is (models done, models a minute, time left): redrawn in place on a
-    terminal, a line now and then elsewhere."""
+    """A line of progress (models done, models a minute, time left): redrawn in place on a terminal, printed
+    at intervals elsewhere."""
 
     def __init__(self, stream: TextIO | None = None, line: Callable[[Any], str] | None = None) -> None:
         self._stream = stream or sys.stderr
@@ -162,7 +162,7 @@ class ProgressBar:
 
 
 class TimedFarm:
-    """A farm that notes how long it took to start, to train and to stop, in seconds."""
+    """A farm that records its times to start, to train and to stop, in seconds."""
 
     def __init__(self, farm: Farm) -> None:
         self._farm = farm
@@ -219,5 +219,5 @@ def models_a_minute(status: FarmStatus) -> float:
 
 
 def duration(seconds: float) -> str:
-    """``45 s``, ``12 min``: as exact as anybody wants to know."""
+    """``45 s``, ``12 min``: rounded for people."""
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

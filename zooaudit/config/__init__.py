@@ -1,4 +1,4 @@
-"""What a recipe says: frozen, typed, validated once, when it is made.
+"""A recipe's contents: frozen, typed, validated once, when made.
 
 Fields carry their unit or norm in the name where a bare number could be misread. A value out of range raises
 :class:`~zooaudit.errors.ConfigError` with the field, the value found and the range expected.

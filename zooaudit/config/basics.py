@@ -1,4 +1,4 @@
-"""What all parts of a recipe share: the choices, the check of a value, digests."""
+"""Shared by all parts of a recipe: choices, validation, digests."""
 
 import dataclasses
 import hashlib
@@ -38,7 +38,7 @@ DEFENCES: tuple[Defence, ...] = ("none", "reverse-sigmoid", "mad", "mad-argmax")
 LABELS: tuple[Labels, ...] = ("soft", "hard", "top-1", "top-3", "rounded-1", "rounded-2")
 MODIFICATIONS: tuple[Modification, ...] = get_args(Modification)
 EXACT_STRENGTH = {"int8": 8, "float16": 16}
-"""Modifications that are done or not."""
+"""Modifications that have no strength: they are applied or not."""
 
 
 LONGEST_NAME = 200
@@ -64,12 +64,12 @@ def digest_of(value: Any) -> str:
 
 
 LATER = {"later": True}
-"""Metadata of a field that came after digests were first made of its dataclass."""
+"""Metadata of a field that is newer than the first digests of its dataclass."""
 
 
 def stated(value: Any) -> Any:
-    """A dataclass as plain values, as ``asdict`` gives them, without the later fields that say nothing: what
-    was made before they came keeps its digest."""
+    """A dataclass as plain values, as from ``asdict``, without newer fields at their default, so that older
+    objects keep their digests."""
     if isinstance(value, list | tuple):
         return [stated(v) for v in value]
     if not dataclasses.is_dataclass(value) or isinstance(value, type):

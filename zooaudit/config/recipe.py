@@ -1,4 +1,4 @@
-"""A recipe: all that decides what an audit does."""
+"""A recipe: everything that determines an audit."""
 
 import re
 from dataclasses import dataclass, field
@@ -56,14 +56,14 @@ class Recipe:
 
     @property
     def digest(self) -> str:
-        """16 hex digits that change with any field; one that came later counts only where
-        it says something."""
+        """16 hex digits that change with any field; a newer field counts only if it is not at its
+        default."""
         return digest_of(stated(self))
 
     @property
     def run_name(self) -> str:
-        """What its runs and folders are called unless the user says: its name; where that can be no file's
-        name, the name's first words and a part of the digest."""
+        """The default name of its runs and folders: its name; if that is not a valid file name, the name's
+        first words and a part of the digest."""
         if FILE_NAME.fullmatch(self.name):
             return self.name
         first = re.sub(r"[^A-Za-z0-9._-]+", "-", self.name.partition(" with ")[0]).strip("-._")[:80]
@@ -71,7 +71,7 @@ class Recipe:
 
 
 def check_views(recipe: Recipe) -> None:
-    """The t-test draws ``verdict.fingerprints`` of the suspect's views: there must be that many."""
+    """Check that there are as many views as the t-test draws, ``verdict.fingerprints``."""
     drawn, views = recipe.verdict.fingerprints, recipe.fingerprint.views
     if drawn > views:
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""What thieves do: extract a model from the victim's answers, change one whose weights they took."""
+"""What thieves do: extract a model from the victim's answers, or change one whose weights they took."""
 
 import math
 from dataclasses import dataclass, field
@@ -116,7 +116,7 @@ class ExtractConfig:
 
     @property
     def most_queries(self) -> int:
-        """Images that the victim labels, at most."""
+        """The most images that the victim labels."""
         if self.invents:
             return self.queries
         if self.asks_once:
@@ -125,7 +125,7 @@ class ExtractConfig:
 
     @property
     def asks_once(self) -> bool:
-        """Whether it asks about its seeds, and then no more, whatever ``rounds`` says."""
+        """Whether it asks about its seeds only, whatever ``rounds`` says."""
         return self.attack in ("distill",)
 
     @property
@@ -140,15 +140,15 @@ class ExtractConfig:
 
     @property
     def images_needed(self) -> int:
-        """Images that the thief must have; who makes his own looks at one, for its shape."""
+        """Images that the thief must have; one that makes its own needs one, for its shape."""
         if self.invents:
             return 1
         return (self.pool_size or 4 * self.most_queries) if self.chooses else self.seed_size
 
     @property
     def description(self) -> str:
-        """In a few words that can stand in a list: for example ``cloudleak (hard)`` or
-        ``knockoff (soft, textures)``."""
+        """A short description for lists: for example ``cloudleak (hard)`` or ``knockoff (soft,
+        textures)``."""
         images = [self.images] if self.images != "domain" else []
         return f"{self.attack} ({', '.join([self.labels, *images, *self.resisted])})"
 
@@ -181,7 +181,7 @@ class ModifyConfig:
     """Images in a batch, where it trains."""
 
     def __post_init__(self) -> None:
-        for name in ("strength", "start"):  # 8 and 8.0 are the same, and must give a model the same id
+        for name in ("strength", "start"):  # 8 and 8.0 must give a model the same id
             object.__setattr__(self, name, float(getattr(self, name)))
         check(math.isfinite(self.strength) and math.isfinite(self.start), self, "strength", "a number")
         check(self.kind in MODIFICATIONS, self, "kind", f"one of {', '.join(MODIFICATIONS)}")

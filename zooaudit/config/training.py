@@ -62,14 +62,13 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class OwnTraining:
-    """The owner's own training procedure, by which twins of his victim are trained: a function, or a command.
+    """The owner's own training procedure, which trains the victim's twins: a function, or a command.
 
-    :mod:`zooaudit.zoo.own_training` reads and checks it, and runs it once a twin.
+    :mod:`zooaudit.zoo.own_training` reads and checks it, and runs it once for each twin.
     """
 
     factory: str
-    """``package.module:factory``, which builds the module that a twin's weights are loaded
-    into: the victim's."""
+    """``package.module:factory``, which builds the module for a twin's weights: the victim's factory."""
     code: str
     """SHA-256 of the function's file, or of the files that the command names: other code is another
     procedure, and gives other twins."""
@@ -79,10 +78,10 @@ class OwnTraining:
     command: str = ""
     """For example ``python train.py --seed {seed} --out {out}``."""
     timeout_s: float = 6 * 3600
-    """Longest that one twin may take. It decides no weights, and so no model's id."""
+    """Time limit for one twin. It does not change weights, and so no model's id."""
     contract: str = field(default="", metadata=LATER)
-    """JSON of the contract that the victim, and so each twin, is asked behind; "" where it says nothing,
-    which is no part of an id."""
+    """JSON of the contract that applies to the victim and each twin; "" if it is empty, and then it is not
+    part of an id."""
 
     def __post_init__(self) -> None:
         check(
@@ -106,7 +105,7 @@ class OwnTraining:
         return data
 
     def to_json(self) -> dict[str, Any]:
-        """What decides a twin's weights and answers: not how long it may take."""
+        """What determines a twin's weights and answers, without the time limit."""
         return {name: value for name, value in stated(self).items() if name != "timeout_s"}
 
 

@@ -111,20 +111,21 @@ class ZooConfig:
         self._check_checkpoints()
 
     def _check_checkpoints(self) -> None:
-        """One for a net that the zoo does not have would change nothing, without a word."""
+        """Refuse a checkpoint for a net that the zoo does not have, since it would silently change
+        nothing."""
         nets = [c.net for c in self.checkpoints]
         used = self.nets
         check(len(set(nets)) == len(nets), self, "checkpoints", "one a net")
         if unused := [n for n in nets if n not in used]:
             raise ConfigError(
-                f"ZooConfig.checkpoints has one for {unused[0]}, which is none of this zoo's architectures"
+                f"ZooConfig.checkpoints has one for {unused[0]}, which is not one of this zoo's architectures"
                 f" ({', '.join(used)}); "
                 f'expected it among them, as in zoo.architectures = ["{unused[0]}"]'
             )
 
     @property
     def nets(self) -> tuple[str, ...]:
-        """Every architecture that it names, each once."""
+        """Every architecture that the zoo names, each once."""
         thieves = (t.architecture for t in self.thieves if t.architecture)
         return tuple(
             dict.fromkeys(
@@ -133,7 +134,7 @@ class ZooConfig:
         )
 
     def checkpoint_of(self, architecture: str) -> Start | None:
-        """What models of one architecture begin with; None for nothing."""
+        """The checkpoint that models of an architecture begin with; None without one."""
         return next((c for c in self.checkpoints if c.net == architecture), None)
 
     def training_of(self, architecture: str) -> TrainConfig:

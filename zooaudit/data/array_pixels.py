@@ -1,8 +1,8 @@
-"""Arrays to pixels: what their numbers and axes stand for is settled once for all parts
-together; then images are made of them.
+"""Arrays to pixels: what their numbers and axes mean is settled once for all parts together; then images are
+made from them.
 
-They are made of whole arrays, of some images at a time where an array is too large to be
-held, or one by one when they are asked for.
+Images are made from whole arrays, a few at a time if an array is too large for memory, or one by one on
+demand.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -24,16 +24,16 @@ from zooaudit.data.values import all_to_bytes, certain_range, extent, refuse_out
 from zooaudit.errors import DataError
 
 WHOLE = 2 * 2**30
-"""Bytes of an array that is read whole; of larger ones some images at a time, even if what
-is made of them is small."""
+"""The largest array, in bytes, that is read whole; larger ones are read a few images at a time, even if the
+resulting images are small."""
 Scale = tuple[float, float] | None
-"""The numbers that become 0 and 255; None if they are pixels already."""
+"""The numbers that become 0 and 255; None if the numbers are pixels already."""
 
 
 @dataclass(frozen=True)
 class Numbers:
-    """The images of one part before they are pixels: ``blocks`` gives them in order, each
-    time with the number of the first."""
+    """The images of one part before they are pixels: ``blocks`` yields them in order, with the number of the
+    first of each block."""
 
     where: str
     shape: tuple[int, ...]
@@ -43,10 +43,10 @@ class Numbers:
 
 
 def numbers(part: Arrays, cache: Path | None, whole: int) -> Numbers:
-    """Those of one part: held in memory, unless they take more than ``whole`` bytes and can be had by row.
+    """The numbers of one part: in memory, unless they take more than ``whole`` bytes and can be read by row.
 
     Args:
-        cache: where a copy may be made that rows are read from; None if none may.
+        cache: folder for a copy that rows are read from; None to make none.
     """
     stored = part.images
     if cache is not None and stored.rows is not None and stored.nbytes > whole:
@@ -62,7 +62,7 @@ def to_tensors(
     """Images of all parts as uint8 ``[n, c, h, w]``, scaled alike.
 
     Raises:
-        DataError: numbers or shapes that may mean several things, or more than this machine's memory.
+        DataError: ambiguous numbers or shapes, or more than this machine's memory.
     """
     held = [numbers(part, cache, WHOLE) for part in parts]
     scale = settled(held, reading, met)
@@ -84,10 +84,10 @@ def _tensor(part: Numbers, scale: Scale, reading: Reading, met: Met) -> Tensor:
 
 
 def settled(parts: Sequence[Numbers], reading: Reading, met: Met) -> Scale:
-    """What black and white are in all parts, of which every number is looked at.
+    """The values of black and white in all parts; looks at every number.
 
     Raises:
-        DataError: it may be several things, or there are numbers beyond it.
+        DataError: they are ambiguous, or numbers lie outside.
     """
     for part in parts:
         met.modes[f"array of {part.kind}"] += part.shape[0]
@@ -116,17 +116,17 @@ def _note_dark(highest: int, met: Met) -> None:
 
 
 def row_shape(shape: tuple[int, ...], where: str, reading: Reading) -> tuple[int, int, int]:
-    """Channels, height and width of every image that is made of an array.
+    """Channels, height and width of every image made from an array.
 
     Raises:
-        DataError: its axes may be several things.
+        DataError: its axes are ambiguous.
     """
     channels, height, width = _of_white(shape, where, reading, Met()).shape
     return channels, height, width
 
 
 def look(part: Numbers, scale: Scale, reading: Reading, met: Met) -> None:
-    """Note in ``met`` what making every image of a part would note, and refuse what it would.
+    """Note in ``met`` what making every image of a part would note, and refuse the same.
 
     Raises:
         DataError: transparent pixels without a background.
@@ -152,13 +152,13 @@ def one_image(
     reading: Reading,
     channels: int,
 ) -> Tensor:
-    """Uint8 ``[channels, h, w]`` of the numbers of one image, which are of that ``shape``."""
+    """Uint8 ``[channels, h, w]`` from the numbers of one image, which have this ``shape``."""
     made = _made(np.frombuffer(bytearray(raw), kind).reshape(1, *shape), where, scale, reading, Met())[0]
     return made.expand(channels, -1, -1) if len(made) == 1 else made
 
 
 def _of_white(shape: tuple[int, ...], where: str, reading: Reading, met: Met) -> Tensor:
-    """What becomes of a white image, which is opaque where there is a fourth channel."""
+    """The pixels of a white image, which is opaque if there is a fourth channel."""
     white = np.full((1, *shape[1:]), 255, np.uint8)
     return _finished(_channels_first(white, where, reading, shape), where, reading, met)[0]
 
@@ -174,7 +174,7 @@ def _scaled(array: np.ndarray, scale: Scale, where: str) -> np.ndarray:
 
 
 def _channels_first(images: np.ndarray, where: str, reading: Reading, shape: tuple[int, ...] = ()) -> Tensor:
-    """``shape`` is that of the whole array, for the error."""
+    """``shape`` is that of the whole array, for errors."""
     tensor = torch.from_numpy(images)
     if tensor.ndim == 3:
         return tensor.unsqueeze(1).contiguous()
@@ -192,8 +192,8 @@ def _channels_first(images: np.ndarray, where: str, reading: Reading, shape: tup
 
 
 def _finished(tensor: Tensor, where: str, reading: Reading, met: Met, first: int = 0) -> Tensor:
-    """Without transparency, and of the colour and size asked for; ``first`` is the number
-    of the first image."""
+    """Remove transparency and apply the chosen colour and size; ``first`` is the number of the first
+    image."""
     count, channels, height, width = tensor.shape
     met.sizes[height, width] += count
     if channels == 4:
@@ -235,7 +235,7 @@ def _opaque(tensor: Tensor, where: str, reading: Reading, met: Met, first: int) 
 
 
 def _clear(tensor: Tensor, where: str, reading: Reading, met: Met, first: int) -> Tensor:
-    """Which of the images have transparent pixels; refused without a background."""
+    """Whether each image has transparent pixels; refused without a background."""
     clear = (tensor[:, 3] < 255).flatten(1).any(1)
     if bool(clear.any()):
         if reading.background is None:

@@ -1,5 +1,5 @@
-"""Arrays: ``.npz`` as Keras and as this project has it, and pairs of ``.npy``. Nothing in
-them is ever unpickled."""
+"""Arrays: ``.npz`` in Keras's form and in this project's, and pairs of ``.npy``. Nothing in them is ever
+unpickled."""
 
 import zipfile
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class Arrays:
     """One part of a data set as arrays, before their numbers are scaled.
 
     Attributes:
-        where: names it in errors.
+        where: its name in errors.
         images: of any type and layout; not read yet.
     """
 
@@ -34,16 +34,16 @@ class Arrays:
 
 
 def read_arrays(path: Path, wanted: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """The arrays of an ``.npz`` that are ``wanted``, by name.
+    """Read the ``wanted`` arrays of an ``.npz``, by name.
 
     Raises:
-        DataError: it is none, holds Python objects, or more than this machine's memory takes.
+        DataError: not an ``.npz``, or it holds Python objects, or more than this machine's memory.
     """
     return guard(path, ".npz", lambda p: _unpacked(p, wanted))
 
 
 def array_names(path: Path) -> list[str]:
-    """Names of the arrays in an ``.npz``; only its list of contents is read."""
+    """Names of the arrays in an ``.npz``; reads only its list of contents."""
 
     def listed(p: Path) -> list[str]:
         with zipfile.ZipFile(p) as archive:
@@ -133,7 +133,7 @@ def _targets(labels: np.ndarray, where: str) -> list[int] | list[str]:
         hot = labels != 0
         if not ((hot.sum(1) == 1).all() and (labels[hot] == 1).all()):
             raise DataError(
-                f"{where}: labels {labels.dtype} {labels.shape} are no one-hot rows (a single 1, else 0);"
+                f"{where}: labels {labels.dtype} {labels.shape} are not one-hot rows (a single 1, else 0);"
                 " expected one class an image"
             )
         labels = hot.argmax(1)
@@ -148,7 +148,7 @@ def _targets(labels: np.ndarray, where: str) -> list[int] | list[str]:
 
 
 def images_in_file(path: Path) -> Arrays:
-    """Of an ``.npz`` or ``.npy`` the images alone, without labels."""
+    """The images of an ``.npz`` or ``.npy``, without labels."""
     if path.suffix == ".npy":
         images = in_npy(path)
     else:

@@ -1,4 +1,4 @@
-"""Augmentation on the device that the images lie on: whole batches at a time, no worker processes."""
+"""Augmentation on the device that holds the images: whole batches at a time, no worker processes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,18 +8,18 @@ from torch import Tensor
 from torch.nn import functional
 
 STRETCHED = 4 / 3
-"""Most that one side of a piece is longer than the other, measured in the image's own sides."""
+"""The largest ratio of a piece's sides, relative to the image's own."""
 
 
 @dataclass(frozen=True)
 class Draws:
-    """Random draws for one batch. None where that augmentation is off.
+    """Random draws for one batch. None for an augmentation that is off.
 
     Attributes:
         mirrored: whether each image is mirrored, bool ``[n]``.
         shifts: how far it is moved down and right, in pixels, int64 ``[n, 2]``.
-        pieces: which piece is cut out of it: centre (down, right) and size (down, right),
-            float ``[n, 4]`` in shares of the image.
+        pieces: the piece that is cropped from it: centre (down, right) and size (down, right), float ``[n,
+            4]`` as shares of the image.
     """
 
     mirrored: Tensor | None
@@ -28,20 +28,19 @@ class Draws:
 
     @staticmethod
     def make(count: int, mirror: bool, shift: int, crop: float, generator: torch.Generator) -> "Draws":
-        """Each image is mirrored with probability 1/2 and moved by up to ``shift`` pixels,
-        evenly, and a piece of at least the share ``crop`` of its area cut out of it; drawn
-        on the CPU, where runs repeat."""
+        """Mirror each image with probability 1/2, move it by up to ``shift`` pixels, uniformly, and crop a
+        piece of at least the share ``crop`` of its area. Drawn on the CPU, where runs are reproducible."""
         mirrored = torch.rand(count, generator=generator) < 0.5 if mirror else None
         shifts = torch.randint(-shift, shift + 1, (count, 2), generator=generator) if shift else None
         return Draws(mirrored, shifts, _pieces(count, crop, generator) if crop < 1 else None)
 
     def share(self, part: Callable[[Tensor], Tensor]) -> "Draws":
-        """Those of a part of the batch."""
+        """The draws of a part of the batch."""
         return Draws(*(None if d is None else part(d) for d in (self.mirrored, self.shifts, self.pieces)))
 
 
 def augment(x: Tensor, drawn: Draws) -> Tensor:
-    """Mirror, move and cut float images ``[n, c, h, w]`` as drawn; what comes in at the edges is black."""
+    """Mirror, move and crop float images ``[n, c, h, w]`` as drawn; new pixels at the edges are black."""
     if drawn.mirrored is not None:
         x = torch.where(drawn.mirrored.to(x.device).view(-1, 1, 1, 1), x.flip(-1), x)
     if drawn.shifts is not None:
@@ -50,8 +49,8 @@ def augment(x: Tensor, drawn: Draws) -> Tensor:
 
 
 def _pieces(count: int, least: float, generator: torch.Generator) -> Tensor:
-    """Areas evenly from ``least`` to 1, sides from 3:4 to 4:3, evenly in the logarithm, as torchvision's
-    RandomResizedCrop; a piece that would be longer than the image is as long as it."""
+    """Areas uniformly from ``least`` to 1, aspect ratios from 3:4 to 4:3, uniformly in the logarithm, as in
+    torchvision's RandomResizedCrop; a piece longer than the image is cut to its length."""
     area, ratio, down, right = torch.rand(4, count, generator=generator)
     area, ratio = least + (1 - least) * area, (STRETCHED ** (2 * ratio - 1)).sqrt()
     sizes = torch.stack([area.sqrt() * ratio, area.sqrt() / ratio], 1).clamp(max=1)
@@ -59,8 +58,8 @@ def _pieces(count: int, least: float, generator: torch.Generator) -> Tensor:
 
 
 def cut(x: Tensor, pieces: Tensor) -> Tensor:
-    """Of each of the images ``[n, c, h, w]`` one piece, float ``[n, 4]`` as in
-    :class:`Draws`, stretched over the whole, bilinear."""
+    """Crop a piece of each image ``[n, c, h, w]``, float ``[n, 4]`` as in :class:`Draws`, and stretch it to
+    the whole size, bilinearly."""
     centre, size = 2 * pieces[:, :2] - 1, pieces[:, 2:]
     theta = torch.zeros(len(x), 2, 3, device=x.device, dtype=x.dtype)
     theta[:, 0, 0], theta[:, 1, 1] = size[:, 1], size[:, 0]

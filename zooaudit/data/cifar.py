@@ -1,8 +1,8 @@
-"""CIFAR-10 in its authors' binary version; the Python version, which torchvision downloads,
-is pickles and is refused.
+"""CIFAR-10 in its authors' binary version; the Python version, which torchvision downloads, consists of
+pickles and is refused.
 
-A restricted unpickler would still run the file's own program over whatever it lets through; the binary
-version holds the same bytes and needs no trust.
+A restricted unpickler would still run the file's own program on whatever it allows; the binary version holds
+the same data and needs no trust.
 """
 
 from pathlib import Path
@@ -20,14 +20,14 @@ from zooaudit.errors import DataError
 BINARY, PICKLED = "cifar-10-batches-bin", "cifar-10-batches-py"
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 MD5 = "c32a1d4ab5d03f1284b67883e8d87530"
-"""Of the archive, as its authors state it."""
+"""MD5 of the archive, as its authors state it."""
 TRAIN = tuple(f"data_batch_{i}.bin" for i in range(1, 6))
 TEST = ("test_batch.bin",)
 NAMES = "batches.meta.txt"
 FILES = (*TRAIN, *TEST, NAMES)
 IMAGE = (3, 32, 32)
 RECORD = 1 + 3 * 32 * 32
-"""Bytes: a label, then the red, green and blue planes, row by row."""
+"""Bytes of a record: a label, then the red, green and blue planes, row by row."""
 
 
 def find_cifar(folder: Path) -> Path | None:
@@ -51,8 +51,8 @@ def find_cifar(folder: Path) -> Path | None:
 
 
 def read_cifar(folder: Path) -> tuple[Arrays, Arrays]:
-    """Training and test images of a folder with the five training batches, the test batch
-    and the names of the classes."""
+    """Read training and test images from a folder with the five training batches, the test batch and the
+    names of the classes."""
     if missing := [name for name in FILES if not (folder / name).is_file()]:
         raise DataError(
             f"{folder} lacks {', '.join(missing)}; expected all files of CIFAR-10's binary version: unpack it"

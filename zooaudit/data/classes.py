@@ -1,5 +1,5 @@
-"""Names and order of classes: the data's own, or as a file of the user's says; labels of
-every part become numbers by it."""
+"""Names and order of classes, from the data or from a file of the user's; labels of all parts become
+numbers."""
 
 import json
 import re
@@ -19,16 +19,16 @@ from zooaudit.errors import DataError
 
 LARGEST_FILE = 64 * 2**20
 MOST = 1_000_000
-"""Classes; a label beyond is a number of something else."""
+"""The most classes; a larger label is a number of something else."""
 
 
 @dataclass(frozen=True)
 class Targets:
-    """What a reader found beside the images of one part.
+    """The labels that a reader found for the images of one part.
 
     Attributes:
-        values: for every image its class: all numbers, or all names.
-        names: of classes 0, 1, ...; empty where the data names none, and where ``values`` are names.
+        values: the class of every image: all numbers, or all names.
+        names: of classes 0, 1, ...; empty if the data names none, or if ``values`` are names.
     """
 
     values: Sequence[int] | Sequence[str]
@@ -40,12 +40,12 @@ class Targets:
 
 
 def plain_name(name: str) -> str:
-    """The one Unicode form (NFC) in which names are compared: Macs write others than the rest."""
+    """The Unicode form (NFC) in which names are compared: macOS writes another one than other systems."""
     return unicodedata.normalize("NFC", name)
 
 
 def natural_key(name: str) -> tuple[Any, ...]:
-    """A sort key by which ``2`` comes before ``10``."""
+    """A sort key that puts ``2`` before ``10``."""
     return tuple(
         (0, int(part), "") if part.isdigit() and part.isascii() else (1, 0, part)
         for part in re.split(r"([0-9]+)", name)
@@ -59,8 +59,8 @@ def numbered(
     """Labels of train and test as int64 ``[n]`` each, and the classes.
 
     Raises:
-        DataError: train and test do not go together, a test image is of a class that no training image has,
-            or the file of ``--classes`` does not fit.
+        DataError: train and test do not fit together, a test image has a class without training images, or
+            the file of ``--classes`` does not fit.
     """
     if train.named != test.named:
         kinds = ["names" if t.named else "numbers" for t in (train, test)]
@@ -86,8 +86,8 @@ def _names(train: Targets, test: Targets, where: str, met: Met) -> tuple[str, ..
         )
     if extra := sorted({plain_name(str(name)) for name in test.values} - set(classes)):
         raise DataError(
-            f"{where}: train has classes {short(classes)}, test has {short(extra)} besides; expected no class"
-            " in test that train lacks"
+            f"{where}: train has classes {short(classes)}, and test also has {short(extra)}; expected no"
+            " class in test that train lacks"
         )
     if sorted(classes) != list(classes):
         met.note(
@@ -133,7 +133,7 @@ def _order(classes: tuple[str, ...], named: bool, where: str, reading: Reading, 
     if natural != classes:
         met.note(
             f"classes are numbered in alphabetical order, as torchvision does: {short(classes, 4)}; natural"
-            f" order differs: {short(natural, 4)}; if your victim's is that one, or another: --classes"
+            f" order differs: {short(natural, 4)}; if your victim has that order, or another: --classes"
             " natural, or --classes FILE"
         )
     return classes
@@ -142,7 +142,7 @@ def _order(classes: tuple[str, ...], named: bool, where: str, reading: Reading, 
 def _by_file(path: Path, classes: tuple[str, ...], named: bool, where: str) -> tuple[str, ...]:
     order = read_classes(path)
     nameless = not named and classes == tuple(map(str, range(len(classes))))
-    if nameless:  # the file says what the numbers are called
+    if nameless:  # the file names the numbers
         if len(order) < len(classes):
             raise DataError(
                 f"{path} names {len(order)} classes; expected {len(classes)} at least, as {where} has labels"
@@ -162,7 +162,7 @@ def _labels(targets: Targets, classes: tuple[str, ...], order: tuple[str, ...]) 
     if sorted(order) != sorted(classes) or order == classes or len(labels) == 0:
         return labels
     if int(labels.min()) < 0 or int(labels.max()) >= len(classes):
-        return labels  # the data set itself says what is wrong
+        return labels  # the data set itself reports what is wrong
     return torch.tensor([order.index(name) for name in classes])[labels]
 
 
@@ -171,7 +171,7 @@ def _compare(train: Tensor, test: Tensor, classes: tuple[str, ...], where: str, 
     held = [set(part.unique().tolist()) for part in (train, test)]
     if not all(held) or any(min(h) < 0 or max(h) >= count for h in held):
         _refuse_unstated(train, test, where)
-        return  # the data set itself says what is wrong
+        return  # the data set itself reports what is wrong
     if extra := held[1] - held[0]:
         names = short([classes[i] for i in sorted(extra)])
         raise DataError(
@@ -186,18 +186,18 @@ def _refuse_unstated(train: Tensor, test: Tensor, where: str) -> None:
     for part, labels in (("train", train), ("test", test)):
         if len(labels) and bool((labels == -1).all()):
             raise DataError(
-                f"{where}: every label of {part} is -1, which says that it was not published; expected"
-                f" labels: take another split, --{part}-split validation"
+                f"{where}: every label of {part} is -1, which means that it was not published; expected"
+                f" labels: use another split, --{part}-split validation"
             )
 
 
 def read_classes(path: Path) -> tuple[str, ...]:
-    """Names of classes in order: one a line; a JSON list; or a JSON mapping of names to
-    numbers (``class_indices``, ``class_to_idx``, ``label2id``) or of numbers to names
-    (``id2label``), also inside a model's ``config.json``.
+    """Names of classes in order: one on each line; a JSON list; or a JSON mapping of names to numbers
+    (``class_indices``, ``class_to_idx``, ``label2id``) or of numbers to names (``id2label``), also inside a
+    model's ``config.json``.
 
     Raises:
-        DataError: it is none of these, a name or number comes twice, or numbers are left out.
+        DataError: another format, a repeated name or number, or missing numbers.
     """
     if guard(path, "text", lambda p: p.stat().st_size) > LARGEST_FILE:
         raise DataError(f"{path} is larger than {LARGEST_FILE // 2**20} MiB; expected names of classes")

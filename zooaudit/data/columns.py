@@ -1,5 +1,5 @@
-"""Which column of a table holds the images and which the labels: told by name and type, or refused with the
-option that settles it."""
+"""Which column of a table holds the images and which the labels: found by name and type, or refused with the
+option that chooses it."""
 
 import re
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ PATH_NAMES = (
     "id",
 )
 NUMBERS = ("image_id", "id")
-"""Names of paths only where there is no better one."""
+"""Names of columns with paths, used only if there is no better one."""
 LABEL_NAMES = (
     "label",
     "labels",
@@ -43,9 +43,9 @@ def image_column(asked: str, likely: Sequence[str], columns: Sequence[str], wher
     """The column of the images.
 
     Args:
-        asked: what ``--image-column`` says, or "".
+        asked: the value of ``--image-column``, or "".
         likely: columns whose type an image may have.
-        kinds: these types, for the error.
+        kinds: these types, for errors.
 
     Raises:
         DataError: there is none, or more than one.
@@ -66,7 +66,7 @@ def image_column(asked: str, likely: Sequence[str], columns: Sequence[str], wher
 
 
 def label_column(asked: str, likely: Sequence[str], columns: Sequence[str], where: str, met: Met) -> str:
-    """The column of the labels; ``likely`` are those that may hold labels, if no name tells.
+    """The column of the labels; ``likely`` are those that may hold labels, if no name shows it.
 
     Raises:
         DataError: there is none, or more than one.
@@ -85,8 +85,8 @@ def label_column(asked: str, likely: Sequence[str], columns: Sequence[str], wher
         ]
         if others:
             met.note(
-                f"labels are those of the column {named[0]}; there is {short(others)}, too: --label-column"
-                " settles it"
+                f"labels are those of the column {named[0]}; there is also {short(others)}: --label-column"
+                " chooses one"
             )
         return named[0]
     if len(likely) == 1:
@@ -101,7 +101,7 @@ def label_column(asked: str, likely: Sequence[str], columns: Sequence[str], wher
 
 def _asked(asked: str, columns: Sequence[str], where: str, option: str) -> str:
     if asked not in columns:
-        raise DataError(f"{where} has columns {short(columns)}; {option} {asked} is none of them")
+        raise DataError(f"{where} has columns {short(columns)}; there is no {option} {asked}")
     return asked
 
 
@@ -119,7 +119,7 @@ def whole_numbers(values: np.ndarray, where: str) -> np.ndarray:
     """Labels that are numbers, as int64.
 
     Raises:
-        DataError: a fraction among them.
+        DataError: there is a fraction among them.
     """
     if values.dtype.kind == "f" and not (np.isfinite(values).all() and (values == np.rint(values)).all()):
         raise DataError(

@@ -1,9 +1,8 @@
-"""Files in the cache that one pass over a user's data makes, for reading by place: whole,
-or not there at all.
+"""Cached copies of a user's data for reading at any position. A copy is complete, or does not exist.
 
-Parquet, compressed ``.npz`` and gzip can only be read from the front. What they hold is written out once, as
-it comes, and read by place from then on, also by later runs. A machine of a cluster whose cache lacks the
-file makes it for itself, and must get the same.
+Parquet, compressed ``.npz`` and gzip can be read only from the front. So their content is written out once,
+and read by position from then on, also by later runs. A machine of a cluster whose cache lacks the file makes
+it itself, and must get the same content.
 """
 
 import contextlib
@@ -21,22 +20,22 @@ from typing import BinaryIO
 from zooaudit.errors import DataError
 
 KEPT = "encoded"
-"""Folder of these files in the cache."""
+"""The folder of these files in the cache."""
 MAGIC = b"zooaudit copy 1\n"
 END = struct.Struct("<16sQ32s")
-"""What a file ends with: the magic, how many bytes come before, and their SHA-256."""
+"""The end of a file: the magic, the number of bytes before it, and their SHA-256."""
 CHECKED_EVERY = 64 * 2**20
 RATIO, LARGE = 200, 2**30
-"""Images hardly shrink; what grows by more than that, and is large, is refused."""
+"""Images hardly compress; a large file that grows by more than this factor is refused."""
 LEFT_FREE = 2**28
-"""Bytes of the disk that are never filled."""
+"""Bytes of the disk that stay free."""
 
 
 class Sink:
-    """What takes the bytes of a file as they come; it stops before the disk is full.
+    """Receives the bytes of a file; stops before the disk is full.
 
     Args:
-        most: bytes; more are refused.
+        most: limit in bytes.
     """
 
     def __init__(self, file: BinaryIO, where: str, most: int) -> None:
@@ -69,14 +68,14 @@ Write = Callable[[Sink], None]
 
 @dataclass(frozen=True)
 class Copy:
-    """Such a file.
+    """A cached copy.
 
     Attributes:
-        path: where it lies in the cache.
+        path: in the cache.
         where: the user's data that it is made from, for errors.
-        write: writes what it holds; can be sent to other processes.
-        most: bytes that it may have.
-        size, sha: bytes that it has, and their SHA-256; of one that is made.
+        write: writes its content; picklable.
+        most: limit in bytes.
+        size, sha: its bytes and their SHA-256, once it is made.
     """
 
     path: Path
@@ -87,10 +86,10 @@ class Copy:
     sha: str = ""
 
     def made(self) -> "Copy":
-        """The same, after it was written if it was not there.
+        """Write it if it is missing; returns it with ``size`` and ``sha``.
 
         Raises:
-            DataError: the data cannot be read, or there is no room for it.
+            DataError: the data cannot be read, or the disk is full.
         """
         with self._faults():
             if _end(self.path) is None:
@@ -98,13 +97,13 @@ class Copy:
             found = _end(self.path)
         if found is None or (self.sha and (self.size, self.sha) != found):
             raise DataError(
-                f"{self.where} holds other data here than where it was read first; expected the same on every"
+                f"{self.where} holds other data here than where it was first read; expected the same on every"
                 " machine"
             )
         return replace(self, size=found[0], sha=found[1])
 
     def read(self, start: int, size: int) -> bytes:
-        """So many bytes from there on."""
+        """Read ``size`` bytes from ``start``."""
         with self._faults():
             try:
                 file = _opened(self.path, self.size, self.sha)
@@ -121,7 +120,7 @@ class Copy:
 
     def _make(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        # Whoever comes second waits, and finds it made.
+        # A second process waits here, and then finds it made.
         with open(self.path.with_name(self.path.name + ".lock"), "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if _end(self.path) is not None:
@@ -142,8 +141,8 @@ class Copy:
             yield
         except OSError as error:
             raise DataError(
-                f"{self.path} cannot be written or read ({error.strerror}); expected a place for what"
-                f" {self.where} holds: set ZOOAUDIT_CACHE to another folder, on a disk with room for it"
+                f"{self.path} cannot be written or read ({error.strerror}); expected a folder for a copy of"
+                f" {self.where}: set ZOOAUDIT_CACHE to another folder, on a disk with enough space"
             ) from error
 
 
@@ -155,8 +154,8 @@ def _opened(path: Path, size: int, sha: str) -> int:
 
 
 def _end(path: Path) -> tuple[int, str] | None:
-    """Size and SHA-256 that a whole file states of what it holds; None if there is none, or
-    it is not whole."""
+    """The content's size and SHA-256 as a complete file states them; None if there is none, or it is not
+    complete."""
     with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
         size = file.seek(0, os.SEEK_END) - END.size
         file.seek(max(0, size))
@@ -169,7 +168,7 @@ def _end(path: Path) -> tuple[int, str] | None:
 
 
 def copy_name(paths: Sequence[str], key: str) -> str:
-    """Other files, or files of other times, have another copy."""
+    """A name that changes with the files and their times."""
     sha = hashlib.sha256(key.encode())
     for path in paths:
         found = os.stat(path)
@@ -178,16 +177,16 @@ def copy_name(paths: Sequence[str], key: str) -> str:
 
 
 def check_space(folder: Path, needed: int, where: str) -> None:
-    """Refuse what the disk has no room for.
+    """Refuse data that does not fit on the disk.
 
     Raises:
-        DataError: ``needed`` bytes more do not fit.
+        DataError: there is no space for ``needed`` more bytes.
     """
     place = next(p for p in (folder, *folder.absolute().parents) if p.exists())
     free = shutil.disk_usage(place).free
     if needed + LEFT_FREE > free:
         raise DataError(
-            f"{where} is too large for memory, and what it holds is written to {folder}, which has"
-            f" {free / 1e9:.1f} GB left; expected room for {needed / 1e9:.1f} GB more: set ZOOAUDIT_CACHE to"
-            " a folder on a larger disk"
+            f"{where} is too large for memory, so its content is written to {folder}, which has"
+            f" {free / 1e9:.1f} GB left; expected {needed / 1e9:.1f} GB more: set ZOOAUDIT_CACHE to a folder"
+            " on a larger disk"
         )

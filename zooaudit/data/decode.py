@@ -1,4 +1,4 @@
-"""What every reader needs: encoded images to one tensor, and errors that name the file."""
+"""Shared by all readers: decode images into one tensor, with errors that name the file."""
 
 import contextlib
 import functools
@@ -20,22 +20,22 @@ from zooaudit.data.sizes import sized
 from zooaudit.errors import DataError, first_line
 
 FORMATS = ("PNG", "JPEG", "BMP", "DIB", "GIF", "TIFF", "WEBP", "PPM", "AVIF", "JPEG2000")
-"""What Pillow may open: others run programs (EPS), or are not images of a data set."""
+"""What Pillow may open: other formats run programs (EPS), or are not images of a data set."""
 MANY_FRAMES = ("GIF", "TIFF", "WEBP", "PNG", "AVIF")
-"""Kinds that may hold several images; in MPO, a camera's JPEG, the others are previews."""
+"""Formats that may hold several images; in MPO, a camera's JPEG, the others are previews."""
 MOST_PIXELS = 2**30 // 12
-"""As Pillow has it: it refuses twice as many."""
+"""Pillow's default; it refuses images of twice as many pixels."""
 LARGEST = 256 * 2**20
-"""Bytes of one encoded image."""
+"""The most bytes of one encoded image."""
 
 
 def decode_image(raw: bytes, where: str, reading: Reading = PLAIN, met: Met | None = None) -> Tensor:
-    """Decode one PNG, JPEG, ... to uint8 ``[1 or 3, h, w]``, turned as its EXIF orientation
-    says; ``where`` names it in the error.
+    """Decode one PNG, JPEG, ... to uint8 ``[1 or 3, h, w]``, rotated by its EXIF orientation; ``where`` is
+    its name in errors.
 
     Raises:
-        DataError: it cannot be read, or only by a guess: what its numbers mean, or what is
-            behind its transparent pixels.
+        DataError: it cannot be read, or only by guessing what its numbers mean, or what is behind its
+            transparent pixels.
     """
     met = Met() if met is None else met
     if len(raw) > LARGEST:
@@ -61,8 +61,8 @@ def decode_image(raw: bytes, where: str, reading: Reading = PLAIN, met: Met | No
 
 @contextlib.contextmanager
 def strictly() -> Iterator[None]:
-    """Pillow as it comes, whatever a user's own code has set: no truncated images, no
-    bombs; and without its warnings of odd tags."""
+    """Pillow's defaults, whatever a user's own code has set: no truncated images, no bombs; and without its
+    warnings of odd tags."""
     before = ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS
     ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS = False, MOST_PIXELS
     try:
@@ -75,7 +75,7 @@ def strictly() -> Iterator[None]:
 
 @functools.cache
 def _formats() -> tuple[str, ...]:
-    """Those of ``FORMATS`` that this Pillow was built with."""
+    """Those of ``FORMATS`` that this Pillow supports."""
     Image.init()
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
@@ -92,7 +92,7 @@ def _decoded(opened: Image.Image, where: str, reading: Reading, met: Met) -> np.
 
 
 def fitted(image: Image.Image, reading: Reading, met: Met) -> Image.Image:
-    """An ``L`` or ``RGB`` image as ``--size`` asks for."""
+    """Bring an ``L`` or ``RGB`` image to the size of ``--size``."""
     if reading.sizing is None:
         return image
     made = sized(image, reading.sizing)
@@ -101,16 +101,16 @@ def fitted(image: Image.Image, reading: Reading, met: Met) -> Image.Image:
 
 
 def _upright(image: Image.Image, met: Met) -> Image.Image:
-    """As its EXIF orientation says; as it is, where that cannot be read."""
+    """Rotate by the EXIF orientation; unchanged if that cannot be read."""
     try:
         if image.getexif().get(ExifTags.Base.Orientation, 1) not in range(2, 9):
             return image
         turned = ImageOps.exif_transpose(image)
     except Exception:  # noqa: BLE001 -- broken EXIF raises many kinds, and says nothing of the pixels
         return image
-    if image.format != "TIFF":  # Pillow itself turns these, for every loader
+    if image.format != "TIFF":  # Pillow rotates these itself, in every loader
         met.done[
-            "were turned as their EXIF says; a loader that leaves them (torchvision's ImageFolder) is met by"
+            "were rotated by their EXIF data; for a loader that does not (torchvision's ImageFolder), use"
             " --ignore-exif"
         ] += 1
     return turned
@@ -123,14 +123,14 @@ def decode_all(
     reading: Reading = PLAIN,
     met: Met | None = None,
 ) -> Tensor:
-    """Decode ``count`` images, each with its name for errors, to uint8 ``[count, c, h, w]``; grey ones among
-    coloured become coloured.
+    """Decode ``count`` images, each with its name for errors, to uint8 ``[count, c, h, w]``; grey images
+    among coloured ones become coloured.
 
-    They are decoded into the one tensor, so that no more than one image is held beside it.
+    They are decoded into a single tensor, so that at most one more image is in memory.
 
     Raises:
-        DataError: an image that cannot be read, none at all, several sizes, or more than
-            this machine's memory.
+        DataError: an image cannot be read, there are none, there are several sizes, or more than this
+            machine's memory.
     """
     met = Met() if met is None else met
     together = torch.empty(0)
@@ -142,7 +142,7 @@ def decode_all(
         if row == 0:
             refuse_too_much(count * image.numel(), f"{where}: {count:,} images of {short(image.shape)}")
             together = torch.empty((count, *image.shape), dtype=torch.uint8)
-        if len(sizes) > 1:  # nothing will come of it, but the error shall list every size
+        if len(sizes) > 1:  # decode no more, but list every size in the error
             continue
         if len(image) > together.shape[1]:
             refuse_too_much(count * image.numel(), f"{where}: {count:,} images of {short(image.shape)}")
@@ -164,10 +164,10 @@ def decode_all(
 
 
 def refuse_too_much(size: int, what: str) -> None:
-    """Refuse what this machine's free memory cannot hold, before it is asked for.
+    """Refuse what does not fit in this machine's free memory, before it is allocated.
 
     Raises:
-        DataError: ``size`` bytes are more than that.
+        DataError: ``size`` bytes do not fit.
     """
     free = psutil.virtual_memory().available
     if size > free:

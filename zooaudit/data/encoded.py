@@ -1,4 +1,4 @@
-"""Images by number before they are decoded: what every form of data that stays on disk gives."""
+"""Encoded images by number: the interface of all data that stays on disk."""
 
 import hashlib
 from collections.abc import Sequence
@@ -9,11 +9,11 @@ from typing import Protocol
 from zooaudit.errors import DataError
 
 THREADS = 4
-"""That read or decode at once in a process; Pillow's decoders let others run."""
+"""How many threads read or decode in a process; Pillow's decoders release the GIL."""
 
 
 class Encoded(Protocol):
-    """Images by number, as they are encoded; small enough to be sent to other processes."""
+    """Encoded images by number; small enough to be sent to other processes."""
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -22,18 +22,18 @@ class Encoded(Protocol):
 
     @property
     def key(self) -> str:
-        """What else tells these images from others in the same files."""
+        """Distinguishes these images from others in the same files."""
         ...
 
     def __len__(self) -> int: ...
 
     def read(self, index: int) -> tuple[bytes, str]:
-        """The content of one, and its name for errors."""
+        """The content of one image, and its name for errors."""
         ...
 
 
 class Files:
-    """An image a file."""
+    """One image in each file."""
 
     key = ""
 
@@ -54,7 +54,7 @@ class Files:
                 return file.read(), path
         except OSError as error:
             raise DataError(
-                f"{path} cannot be read any more ({error.strerror}); expected the data to stay as it was"
+                f"{path} can no longer be read ({error.strerror}); expected the data to stay as it was"
             ) from error
 
 

@@ -1,4 +1,4 @@
-"""Where the splits of a data folder are, and in which form."""
+"""Find the splits of a data folder, and their form."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -30,15 +30,15 @@ WORDS = {
 }
 DEEPEST = 4  # datasets--NAME/snapshots/REVISION/data
 MOST_FOLDERS = 200
-"""Looked into for splits at each depth: more are classes."""
+"""How many folders are searched for splits at each depth; if there are more, they are classes."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """A split as it was found.
+    """A split that was found.
 
     Attributes:
-        name: of the split, as files or folders are called.
+        name: of the split, as files or folders are named.
         kind: one of :data:`~zooaudit.data.reading.KINDS`.
         read: reads it.
     """
@@ -53,10 +53,10 @@ def split_names(asked: str, usual: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def find_root(folder: Path, reading: Reading) -> Path:
-    """The folder that has the training split: this one, or the one below that has it.
+    """The folder with the training split: this one, or one below it.
 
     Raises:
-        DataError: several below have one.
+        DataError: several folders below have one.
     """
     names = split_names(reading.train_split, TRAIN_NAMES)
     level = [folder]
@@ -80,13 +80,13 @@ def find_root(folder: Path, reading: Reading) -> Path:
 
 
 def find_split(folder: Path, root: Path, names: tuple[str, ...], reading: Reading, met: Met) -> Split:
-    """The first of ``names`` that is there, in the one form in which it is there.
+    """The first of ``names`` that exists, which must exist in one form only.
 
     Args:
         root: the data folder, which paths in tables must not lead out of.
 
     Raises:
-        DataError: it is not there, or in several forms.
+        DataError: there is none, or it exists in several forms.
     """
     by_name = {name: found for name in names if (found := candidates(folder, name, root))}
     if not by_name:
@@ -106,19 +106,19 @@ def find_split(folder: Path, root: Path, names: tuple[str, ...], reading: Readin
         )
     if len(found) > 1:
         raise DataError(
-            f"{folder}: {name} is there as {' and as '.join(WORDS[s.kind] for s in found)}; expected one of"
+            f"{folder}: {name} exists as {' and as '.join(WORDS[s.kind] for s in found)}; expected one of"
             f" them: --data-kind {' or --data-kind '.join(s.kind for s in found)}"
         )
     if others := list(by_name)[1:]:
         met.note(
             f"the split {name} is read, {short(others)} is not:"
-            f" --{'train' if names[0].startswith('train') else 'test'}-split settles it"
+            f" --{'train' if names[0].startswith('train') else 'test'}-split chooses one"
         )
     return found[0]
 
 
 def candidates(folder: Path, name: str, root: Path) -> list[Split]:
-    """Every form in which a split of that name (in any case) is in ``folder``."""
+    """Every form in which ``folder`` has a split of that name (in any case)."""
     entries = sorted((p for p in folder.iterdir() if not of_the_system(p.name)), key=lambda p: p.name)
     files = [p for p in entries if p.is_file()]
     folders = [p for p in entries if p.is_dir() and p.name.lower() == name]
@@ -190,10 +190,10 @@ def _shards(
 
 
 def _whole(paths: list[Path]) -> list[Path]:
-    """The files of a split if none is missing by their numbers, ``00001-of-00003`` or ``000001``.
+    """The files of a split, if none is missing by their numbers, ``00001-of-00003`` or ``000001``.
 
     Raises:
-        DataError: one is.
+        DataError: one is missing.
     """
     stated = [re.search(r"-(\d+)-of-(\d+)", p.name) for p in paths]
     if any(stated):
@@ -239,7 +239,7 @@ def parts(folder: Path, reading: Reading, met: Met) -> Sequence[Part]:
     """Train and test of a data folder.
 
     Raises:
-        DataError: see :func:`find_split`, and what each reader says.
+        DataError: see :func:`find_split` and each reader.
     """
     root = find_root(folder, reading)
     if root != folder:

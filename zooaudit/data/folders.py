@@ -1,4 +1,4 @@
-"""Class folders: one subfolder per class with images inside, as torchvision's ``ImageFolder`` has them."""
+"""Class folders: one subfolder for each class with images inside, as in torchvision's ``ImageFolder``."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -58,7 +58,7 @@ UNREAD_SUFFIXES = frozenset(
         ".mat",
     }
 )
-"""Endings of images that are not read."""
+"""Endings of image formats that are not supported."""
 MAGIC = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*", b"8BPS", b"\0\0\0\x0cjP  ")
 SYSTEM_NAMES = frozenset(
     {
@@ -82,10 +82,10 @@ class Undecoded:
     """One part of a data set before its images are decoded.
 
     Attributes:
-        where: names it in errors.
-        items: gives every image's bytes and name, in order, each time it is called.
-        count: how many there are.
-        encoded: the same images by number, or what makes them so in a cache folder.
+        where: its name in errors.
+        items: yields every image's bytes and name, in order, each time it is called.
+        count: the number of images.
+        encoded: the same images by number, or a function that makes that in a cache folder.
     """
 
     where: str
@@ -96,13 +96,13 @@ class Undecoded:
 
 
 def of_the_system(name: str) -> bool:
-    """Whether a file or folder is hidden or was put there by a system, not by the user."""
+    """Whether a file or folder is hidden or belongs to an operating system."""
     return name.startswith(".") or name.lower() in SYSTEM_NAMES
 
 
 def images_in(folder: Path, met: Met | None = None) -> list[Path]:
-    """The image files of a folder, at any depth and behind links, in order; what is hidden
-    or the system's own is left alone."""
+    """The image files of a folder, at any depth and behind links, in order; hidden and system files are left
+    out."""
     met = Met() if met is None else met
     found = []
     for path in _files(folder, set(), met):
@@ -114,7 +114,7 @@ def images_in(folder: Path, met: Met | None = None) -> list[Path]:
 
 
 def _files(folder: Path, above: set[str], met: Met) -> Iterator[Path]:
-    """Every file below, links followed; a link back to a folder above it is not."""
+    """Every file below a folder, following links, except a link back to a folder above it."""
     real = os.path.realpath(folder)
     if real in above:
         return
@@ -144,25 +144,25 @@ def _looks_like_an_image(path: Path) -> bool:
 
 
 def _start(path: Path) -> bytes:
-    if not path.is_file():  # a pipe would wait for ever
+    if not path.is_file():  # a pipe would block forever
         return b""
     with path.open("rb") as file:
         return file.read(16)
 
 
 def class_folders(folder: Path) -> list[Path]:
-    """The subfolders that stand for classes, in alphabetical order."""
+    """The subfolders that are classes, in alphabetical order."""
     return sorted(
         (p for p in folder.iterdir() if p.is_dir() and not of_the_system(p.name)), key=lambda p: p.name
     )
 
 
 def read_class_folder(folder: Path, met: Met, may_lack: bool = False) -> Undecoded:
-    """One subfolder per class, images inside (at any depth). Hidden and system folders and files, such as
-    ``.ipynb_checkpoints``, ``__MACOSX`` and ``._0.png``, are left alone.
+    """One subfolder for each class, images inside (at any depth). Hidden and system folders and files, for
+    example ``.ipynb_checkpoints``, ``__MACOSX`` and ``._0.png``, are left out.
 
     Args:
-        may_lack: a class without images is left out; without it, that is an error.
+        may_lack: leave out a class without images; otherwise that is an error.
 
     Raises:
         DataError: no class folders, or one without images.
@@ -194,7 +194,7 @@ def read_class_folder(folder: Path, met: Met, may_lack: bool = False) -> Undecod
 
 
 def _refuse_one_above_all(folder: Path, classes: list[Path]) -> None:
-    """One folder that holds nothing but folders is not a class: its folders are."""
+    """Refuse a single folder that holds only folders: those are the classes."""
     within = class_folders(classes[0])
     if (
         len(classes) > 1

@@ -19,7 +19,7 @@ from zooaudit.errors import DataError
 
 T = TypeVar("T")
 HEADER = 4
-"""Bytes of the magic number; then come four for every axis."""
+"""Bytes of the magic number; four bytes for every axis follow."""
 FMNIST_CLASSES = (
     "T-shirt/top",
     "Trouser",
@@ -39,7 +39,7 @@ def has_idx(folder: Path) -> bool:
 
 
 def read_idx(folder: Path, part: str) -> Arrays:
-    """``part`` of the four files: ``train`` or ``t10k``; of the images, only the header is read yet."""
+    """Read ``part`` of the four files, ``train`` or ``t10k``; of the images only the header for now."""
     found = []
     for kind, magic in (("images", 2051), ("labels", 2049)):
         path = _idx_path(folder, f"{part}-{kind}")
@@ -116,7 +116,7 @@ def _check_length(path: Path, shape: tuple[int, ...], found: int, whole: bool = 
 
 
 def _read(file: BinaryIO, path: Path, magic: int) -> np.ndarray:
-    """No more than the header says, and one byte to see that there is no more."""
+    """Read as much as the header says, and one byte more to see that nothing follows."""
     shape = _header(file, path, magic)
     size = int(np.prod(shape, dtype=object))
     refuse_too_much(size, f"{path}: {shape} bytes")
@@ -126,7 +126,7 @@ def _read(file: BinaryIO, path: Path, magic: int) -> np.ndarray:
 
 
 def _unpack(path: Path, magic: int, sink: Sink) -> None:
-    """As :func:`_read`, without the header, to a file."""
+    """As :func:`_read`, but write the content without the header to a file."""
 
     def write(file: BinaryIO) -> None:
         shape = _header(file, path, magic)

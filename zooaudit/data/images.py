@@ -1,4 +1,4 @@
-"""Labelled images in memory: uint8 on one device, checked once when made."""
+"""Labelled images in memory: uint8 on one device, validated once when made."""
 
 import hashlib
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ from zooaudit.data.reading_notes import Found
 from zooaudit.errors import DataError
 
 SAMPLE = 2000
-"""Images on disk that statistics are taken of."""
+"""How many images on disk statistics are computed from."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,8 +20,8 @@ class ImageSet:
     """Images and their labels.
 
     Attributes:
-        images: uint8 ``[n, channels, height, width]``, values 0 to 255; of data that does not fit in memory,
-            what acts as such a tensor.
+        images: uint8 ``[n, channels, height, width]``, values 0 to 255; for data that does not fit in memory,
+            an object that behaves like such a tensor.
         labels: int64 ``[n]``, each in ``[0, num_classes)``.
     """
 
@@ -51,7 +51,7 @@ class ImageSet:
         return ImageSet(images, self.labels[indices])
 
     def loaded(self) -> "ImageSet":
-        """The same in memory."""
+        """The same set in memory."""
         return ImageSet(in_memory(self.images), self.labels)
 
     def to(self, device: str | torch.device) -> "ImageSet":
@@ -61,7 +61,7 @@ class ImageSet:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A training and a test set of the same classes and image shape, and where they were found."""
+    """A training and a test set with the same classes and image shape, and where they were found."""
 
     name: str
     train: ImageSet
@@ -69,7 +69,7 @@ class Dataset:
     classes: tuple[str, ...]
     source: str
     found: Found | None = None
-    """What the reader met, for those who want to see that it read what they meant."""
+    """What the reader found, so that users can check that it read what they meant."""
 
     def __post_init__(self) -> None:
         shapes = {tuple(s.images.shape[1:]) for s in (self.train, self.test)}
@@ -102,8 +102,8 @@ class Dataset:
 
     @cached_property
     def digest(self) -> str:
-        """16 hex digits of the SHA-256 over shapes, pixels (of images on disk: the encoded files), labels,
-        and how images were resized if they were: another image, another digest."""
+        """16 hex digits of the SHA-256 of shapes, pixels (for images on disk: the encoded files), labels, and
+        the resizing if there was any: other images have another digest."""
         sha = hashlib.sha256()
         for part in (self.train, self.test):
             sha.update(str(tuple(part.images.shape)).encode())
@@ -120,8 +120,8 @@ class Dataset:
 
     @cached_property
     def channel_stats(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Per-channel mean and standard deviation of the training images in [0, 1], rounded to 4 digits; of
-        images on disk, of a sample."""
+        """Mean and standard deviation of each channel over the training images in [0, 1], rounded to 4
+        digits; for images on disk, over a sample."""
         images = (
             self.train.images
             if isinstance(self.train.images, Tensor)

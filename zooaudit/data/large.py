@@ -1,4 +1,4 @@
-"""Data of which all images together are too large for memory: looked at in a sample, and left on disk."""
+"""Data that is too large for memory: a sample is checked, and the images are left on disk."""
 
 import functools
 import hashlib
@@ -25,24 +25,24 @@ from zooaudit.data.zips import Zipped
 from zooaudit.errors import DataError
 
 IN_MEMORY = 2 * 2**30
-"""Bytes of decoded images that are held in memory. Fixed, and no share of what this machine has: data has
-another digest on disk."""
+"""The most bytes of decoded images in memory. A constant rather than a share of this machine's memory, since
+data on disk has another digest."""
 SAMPLE = 100
-"""Images of each split that are looked at."""
+"""How many images of each split are checked."""
 KEPT = "decoded"
-"""Folder of decoded images in the cache."""
+"""The folder of decoded images in the cache."""
 Part = Undecoded | Arrays
 Shape = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where data is read.
+    """Where data is read from.
 
     Attributes:
-        place: what the user gave.
-        folder: the same, or what a zip is unpacked to for as long as it is read.
-        cache: where what is made of the data is kept.
+        place: as the user gave it.
+        folder: the same, or a zip's unpacked content while it is read.
+        cache: where data derived from it is stored.
     """
 
     place: Path
@@ -56,12 +56,12 @@ class Source:
 
 @dataclass(frozen=True)
 class _Left:
-    """One part as it is left.
+    """One part that stays on disk.
 
     Attributes:
-        decode: makes an image of what is encoded, given the channels that all have.
-        how: what else decides the pixels.
-        keep: decoded images are kept, too; else they are as quickly made again.
+        decode: makes an image from its encoded form, given the number of channels of all images.
+        how: what else determines the pixels.
+        keep: whether decoded images are stored too; otherwise decoding is fast enough to repeat.
     """
 
     encoded: Encoded
@@ -74,12 +74,12 @@ class _Left:
 def left_on_disk(
     both: Sequence[Part], reading: Reading, met: Met, source: Source
 ) -> list[ImagesOnDisk] | None:
-    """Train and test as images that are read when they are asked for; None if they fit in
-    memory, or can only be had there.
+    """Train and test as images that are read on demand; None if they fit in memory, or can be read only
+    there.
 
     Raises:
-        DataError: the sample has several sizes, numbers may mean several things, or the
-            disk cannot hold what is made of the data.
+        DataError: the sample has several sizes, numbers are ambiguous, or the disk cannot hold what is made
+            from the data.
     """
     counts = [part.count if isinstance(part, Undecoded) else len(part.images) for part in both]
     if not all(counts):
@@ -99,8 +99,8 @@ def left_on_disk(
 
 
 def _way_out(part: Part, source: Source) -> str:
-    """What would let the part's images stay on disk; "" if they can: of a zip, only files
-    are there once this is over."""
+    """How the part's images could stay on disk; "" if they can already: files in a zip are gone after
+    reading."""
     if isinstance(part, Arrays) and part.images.rows is None:
         return "they could stay on disk as .npy in C order: numpy.save of numpy.ascontiguousarray"
     inside = not source.lasts and not (
@@ -145,7 +145,7 @@ def _by_number(part: Undecoded, source: Source) -> Encoded:
 
 
 def _arrays(parts: Sequence[Arrays], reading: Reading, met: Met, cache: Path) -> list[_Left]:
-    """Parts that are arrays, of which every number is looked at."""
+    """Parts that are arrays; every number is checked."""
     if not parts:
         return []
     numbers = [array_pixels.numbers(part, cache, whole=-1) for part in parts]
@@ -172,7 +172,7 @@ def _with_channels(decode: Callable[..., Tensor], channels: int) -> Decode:
 
 
 def _made(left: Sequence[_Left], met: Met, cache: Path) -> list[ImagesOnDisk]:
-    """All with as many channels as the one that has most."""
+    """All parts with the largest number of channels of any."""
     depths = {part.shape[0] for part in left}
     if depths == {1, 3}:
         met.note(
@@ -198,7 +198,7 @@ def _made(left: Sequence[_Left], met: Met, cache: Path) -> list[ImagesOnDisk]:
 
 
 def _shape(splits: Sequence[Encoded], reading: Reading, met: Met, where: str) -> tuple[int, int, int]:
-    """What all images seem to have: sizes must be alike, and all are coloured if one is."""
+    """The shape that all images seem to have: sizes must agree, and all are coloured if one is."""
     shapes = set()
     for files in splits:
         for i in torch.linspace(0, len(files) - 1, min(SAMPLE, len(files))).long().tolist():
@@ -219,9 +219,9 @@ def _decoded(files: Encoded, index: int, reading: Reading, met: Met) -> Tensor:
 
 
 def _as_all(raw: bytes, where: str, reading: Reading, channels: int) -> Tensor:
-    """One image with as many channels as all have."""
+    """One image with the number of channels of all."""
     ImageFile.LOAD_TRUNCATED_IMAGES = (
-        False  # whatever a user's code has set; threads share it, so that nobody can put it back
+        False  # whatever a user's code has set; threads share it, so it cannot be restored
     )
     image = decode_image(raw, where, reading)
     if len(image) > channels:
@@ -233,7 +233,7 @@ def _as_all(raw: bytes, where: str, reading: Reading, channels: int) -> Tensor:
 
 
 def _of_pixels(reading: Reading) -> Reading:
-    """What decides pixels."""
+    """The settings that determine pixels."""
     return replace(
         PLAIN,
         sizing=reading.sizing,
@@ -245,7 +245,7 @@ def _of_pixels(reading: Reading) -> Reading:
 
 
 def _name(part: _Left) -> str:
-    """Other files, times, or ways of reading have another place to be kept."""
+    """A name that changes with files, times, and how they are read."""
     sha = hashlib.sha256(f"{part.how} {part.shape}{part.encoded.key}".encode())
     for path in part.encoded.paths:
         found = os.stat(path)

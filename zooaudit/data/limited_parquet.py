@@ -1,8 +1,8 @@
-"""Parquet from strangers, read in a process of its own: of a file of a few bytes nobody can tell beforehand
-what it unpacks to. That process may take so much memory and time and no more; if it dies, the file is refused
-and another process takes its place.
+"""Read Parquet from strangers in a process of its own: the unpacked size of a small file cannot be known
+beforehand. That process has limited memory and time; if it dies, the file is refused and another process is
+started.
 
-What comes back is an Arrow stream, whose size is known before it is read.
+The result is an Arrow stream, whose size is known before it is read.
 """
 
 import contextlib
@@ -20,22 +20,22 @@ import pyarrow as pa
 from zooaudit.errors import DataError, ZooauditError
 
 MEMORY_BYTES = 512 * 2**20
-"""Beyond what the process has once its libraries are loaded."""
+"""Memory beyond what the process has once its libraries are loaded."""
 TABLE_BYTES = 256 * 2**20
-"""Of a table, unless more is allowed."""
+"""The most bytes of a table, unless more is allowed."""
 MOST_MEMORY_BYTES = 2**34
 SECONDS, START_S = 10.0, 60.0
-"""To unpack one file of the usual size, and before that for the process to start."""
+"""Seconds to unpack one file of the usual size, and before that for the process to start."""
 OK, NO_PARQUET = 0, 1
 HEADER = struct.Struct("<BQQ")
-"""Of an answer: status, rows that the file has, bytes that follow."""
+"""Header of a response: status, the number of rows in the file, the number of bytes that follow."""
 ASKED = struct.Struct("<QQQQ")
-"""Bytes of the file, rows and bytes of the table at most, memory."""
+"""Header of a request: bytes of the file, most rows and bytes of the table, memory."""
 ROWS_ANY = 2**63 - 1
 
 
 class NotStarted(ZooauditError):
-    """The process that reads Parquet cannot be started: no fault of the file's."""
+    """The process that reads Parquet cannot be started; this is not the file's fault."""
 
 
 class Reader:
@@ -48,19 +48,19 @@ class Reader:
     def table(
         self, body: bytes, most_rows: int = ROWS_ANY, most_bytes: int | None = None
     ) -> tuple[pa.Table, int]:
-        """A Parquet file's table and how many rows it has; where these are more than
-        ``most_rows``, the table has none of them.
+        """A Parquet file's table and its number of rows; if these are more than ``most_rows``, the table is
+        empty.
 
         Args:
             body: the file.
             most_bytes: of the table in memory; None for ``TABLE_BYTES``.
 
         Raises:
-            DataError: no Parquet, or a file that unpacks to more, or for longer.
-            NotStarted: there is nothing to read it with.
+            DataError: not Parquet, or a file that unpacks to more, or takes longer.
+            NotStarted: the reading process cannot be started.
         """
         most_bytes = TABLE_BYTES if most_bytes is None else most_bytes
-        memory = MEMORY_BYTES + 3 * most_bytes  # as pages, as a table that grows
+        memory = MEMORY_BYTES + 3 * most_bytes  # as pages, and as a table that grows
         seconds = SECONDS * (1 + most_bytes / TABLE_BYTES)
         with self._lock:
             process = self._started()
@@ -70,7 +70,7 @@ class Reader:
             except (OSError, struct.error):
                 self._ended(process)
                 raise DataError(f"it takes more than {memory >> 20} MiB or {seconds:g} s to unpack") from None
-            except BaseException:  # Ctrl-C, say: its answer would be taken for the next file's
+            except BaseException:  # for example Ctrl-C: a late response would be read as the next file's
                 self._ended(process)
                 raise
         if status != OK:
@@ -78,15 +78,15 @@ class Reader:
         return pa.ipc.open_stream(pa.py_buffer(result)).read_all(), rows
 
     def _started(self) -> "subprocess.Popen[bytes]":
-        """The process, whose libraries are loaded: that is not a file's fault, however long
-        it takes on a busy machine."""
+        """Start the process and wait until its libraries are loaded, which on a busy machine takes long
+        through no fault of a file."""
         if self._process is None or self._process.poll() is not None:
             root = str(Path(__file__).parents[2])
             path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
-            # Arrow's usual pools keep what a large file took, which would then be missing
-            # where less is allowed
+            # Arrow's usual pools keep a large file's memory, which would then be missing for a file with a
+            # smaller limit.
             env = os.environ | {"PYTHONPATH": path, "ARROW_DEFAULT_MEMORY_POOL": "system"}
-            # -P: the folder that the user is in may be a stranger's, with a pyarrow of its own
+            # -P: the current folder may be a stranger's, with its own pyarrow
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", __name__],
                 stdin=subprocess.PIPE,
@@ -98,15 +98,14 @@ class Reader:
                 self._exchanged(self._process, (), START_S)
             except (OSError, struct.error) as error:
                 self._ended(self._process)
-                raise NotStarted("what reads Parquet does not start; try again later") from error
+                raise NotStarted("the process that reads Parquet does not start; try again later") from error
         return self._process
 
     @staticmethod
     def _exchanged(
         process: "subprocess.Popen[bytes]", asked: tuple[bytes, ...], seconds: float
     ) -> tuple[int, int, bytes]:
-        """Send bytes, and wait so long for status, rows and answer; the process is killed
-        if they do not come."""
+        """Send bytes, and wait for status, rows and result; kill the process if they do not come in time."""
         assert process.stdin and process.stdout
         clock = threading.Timer(seconds, process.kill)
         clock.daemon = True
@@ -127,7 +126,7 @@ class Reader:
         process.kill()
         process.wait()
         for pipe in (process.stdin, process.stdout):
-            with contextlib.suppress(OSError):  # what was not written goes nowhere
+            with contextlib.suppress(OSError):  # unwritten bytes are discarded
                 if pipe:
                     pipe.close()
         self._process = None
@@ -152,7 +151,7 @@ def _unpacked(body: bytes, most_rows: int, most_bytes: int) -> tuple[int, pa.Tab
 
 
 def _sent(table: pa.Table, rows: int, sink: BinaryIO) -> None:
-    """Write an answer: how long it is, then the table, of which no second copy is made."""
+    """Write a response: its length, then the table, without a second copy of it."""
     counted = pa.MockOutputStream()
     _streamed(table, counted)
     sink.write(HEADER.pack(OK, rows, counted.size()))
@@ -166,9 +165,9 @@ def _streamed(table: pa.Table, out: Any) -> None:
 
 
 def _limited(memory: int, most: int) -> int:
-    """Limit this process's memory, within the limit that it was born with; returns how much
-    it may ever be. macOS, where a process begins with more than any limit, refuses: there
-    the table's size and the time are what is limited."""
+    """Limit this process's memory, within the limit that it started with; returns how much it may ever use.
+    macOS, where a process starts above any limit, refuses: there only the table's size and the time are
+    limited."""
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     most = most if hard == resource.RLIM_INFINITY else min(most, hard)
     try:
@@ -197,8 +196,8 @@ def main() -> None:
         _limited(own + min(memory, MOST_MEMORY_BYTES), most)
         body = source.read(
             size
-            # too large for the memory, it ends the process: what is left of it must not be read
-            # as the next question
+            # If the file was too large for memory, end the process: the rest of its bytes must not be
+            # read as the next request.
         )
         try:
             rows, table = _unpacked(body, most_rows, most_bytes)

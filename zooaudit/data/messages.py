@@ -1,4 +1,4 @@
-"""Errors that name the file, and lists of a length that can be read."""
+"""Errors that name the file, and lists of readable length."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -10,12 +10,12 @@ T = TypeVar("T")
 
 
 def guard(path: Path, kind: str, read: Callable[[Path], T]) -> T:
-    """What ``read`` makes of the file, or DataError naming it."""
+    """The result of ``read``, or a DataError that names the file."""
     try:
         return read(path)
     except DataError:
         raise
-    except Exception as error:  # readers of damaged files raise many kinds
+    except Exception as error:  # readers of damaged files raise many exceptions
         reason = error.strerror if isinstance(error, OSError) and error.strerror else first_line(error)
         raise DataError(f"{path}: not a readable {kind} file ({reason}); fetch or write it again") from error
 
@@ -29,7 +29,7 @@ def short(items: Iterable[object], limit: int = 6) -> str:
 
 
 def same(one: Iterable[str], other: Iterable[str], names: tuple[str, str]) -> str:
-    """How two sets of names differ, for an error: ``only A has x; only B has y``; "" if they do not."""
+    """How two sets of names differ, for an error: ``only A has x; only B has y``; "" if they are equal."""
     first, second = set(one), set(other)
     rows = [
         f"only {name} has {short(sorted(extra))}"

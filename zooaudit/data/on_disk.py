@@ -1,8 +1,8 @@
-"""Images that do not fit in memory: decoded when they are first asked for, and kept decoded in a file.
+"""Images that do not fit in memory: decoded on demand, and stored decoded in a file.
 
-Whoever trains asks for batches, in an order of his own; nothing waits until everything is decoded. From the
-second time on, an image is read from the file, which takes a fraction of the time. Several processes may
-share the file: all would write the same.
+Training asks for batches in its own order; nothing waits until everything is decoded. From the second time
+on, an image is read from the file, which takes a fraction of the time. Several processes may share the file:
+all of them write the same content.
 """
 
 import functools
@@ -23,26 +23,25 @@ from zooaudit.data.messages import short
 from zooaudit.errors import DataError
 
 AHEAD = 3
-"""Batches that are read while one is used."""
+"""How many batches are read ahead while one is used."""
 DECODERS = min(4, max(2, os.cpu_count() or 1))
-"""Threads that decode at once in a process. More than there are cores wait for one another: only Pillow's
-decoder lets others run."""
+"""How many threads decode at a time in a process. More threads than cores wait for one another: only Pillow's
+decoders release the GIL."""
 Decode = Callable[[bytes, str], Tensor]
 
 
 class ImagesOnDisk:
-    """Acts as a uint8 tensor ``[n, c, h, w]`` that can be indexed by tensors of numbers and
-    by slices, and cannot be changed.
+    """Behaves like a uint8 tensor ``[n, c, h, w]`` that can be indexed by tensors of numbers and by slices,
+    but not changed.
 
     Args:
         encoded: the images.
-        decode: gives uint8 ``[c, h, w]`` of one; picklable.
-        shape: (c, h, w), which all have to have.
-        kept: where decoded images are kept: a file of this name, and one beside it; None
-            where they are made again each time.
-        device: where batches are put.
+        decode: decodes one to uint8 ``[c, h, w]``; picklable.
+        shape: (c, h, w), which all must have.
+        kept: path of the file of decoded images, with a second file next to it; None to decode each time.
+        device: for batches.
         rows: which of the images these are, in order; all by default.
-        how: what else than the files decides the pixels, for the digest.
+        how: what determines the pixels besides the files, for the digest.
     """
 
     __iter__ = None
@@ -75,18 +74,18 @@ class ImagesOnDisk:
 
     @property
     def digest(self) -> str:
-        """Changes with the content of the encoded images, with their order, and with how they are decoded."""
+        """Changes with the content of the encoded images, their order, and how they are decoded."""
         rows = hashlib.sha256(self._rows.numpy().tobytes()).hexdigest()
         return hashlib.sha256(
             f"{content_digest(self._encoded)} {tuple(self.shape)} {rows} {self._how}".encode()
         ).hexdigest()
 
     def to(self, device: torch.device | str) -> "ImagesOnDisk":
-        """The same, batches of which are put there."""
+        """The same images, with batches on another device."""
         return self._with(self._rows, torch.device(device))
 
     def take(self, index: Tensor) -> "ImagesOnDisk":
-        """Those at ``index`` (int64 ``[k]``), none of them read yet."""
+        """The images at ``index`` (int64 ``[k]``), without reading them."""
         return self._with(self._rows[index.cpu()], self.device)
 
     def split(self, size: int) -> Iterator[Tensor]:
@@ -94,7 +93,7 @@ class ImagesOnDisk:
         return (self[start : start + size] for start in range(0, len(self), size))
 
     def __getitem__(self, index: Tensor | slice) -> Tensor:
-        # Never IndexError: a loop over this would end there without a word.
+        # Never IndexError: a loop over this would end there silently.
         if not isinstance(index, Tensor | slice):
             raise TypeError(
                 f"images on disk are indexed by int64 [k] or a slice, not by a {type(index).__name__}"
@@ -142,8 +141,8 @@ def _fill(out: np.ndarray, rows: Sequence[int], decoded: Callable[[int], np.ndar
 
 
 def _each(make: Callable[[int], None], todo: Sequence[int]) -> None:
-    """``make`` for each, in threads, which take a share each: to hand out single images
-    costs a sixth of the time."""
+    """Call ``make`` for each number, in threads that take a share each: handing out single images costs a
+    sixth of the time."""
 
     def share(first: int) -> None:
         for i in todo[first::DECODERS]:
@@ -157,10 +156,10 @@ Images = Tensor | ImagesOnDisk
 
 
 def in_memory(images: Images) -> Tensor:
-    """All of them.
+    """Read all images into memory.
 
     Raises:
-        DataError: they are more than this machine's memory.
+        DataError: they do not fit.
     """
     if isinstance(images, Tensor):
         return images
@@ -169,8 +168,8 @@ def in_memory(images: Images) -> Tensor:
 
 
 def ahead(images: Images, batches: Sequence[Tensor]) -> Iterator[Tensor]:
-    """``images[batch]`` for each batch of numbers; of images on disk, the next ones are
-    read while one is used."""
+    """``images[batch]`` for each batch of numbers; for images on disk, the next batches are read while one is
+    used."""
     if isinstance(images, Tensor):
         yield from (images[batch] for batch in batches)
         return
@@ -184,8 +183,8 @@ def ahead(images: Images, batches: Sequence[Tensor]) -> Iterator[Tensor]:
 
 
 class _Kept:
-    """The file of decoded images, and a checksum of each beside it: 0 of those that are not
-    there yet. One a process."""
+    """The file of decoded images, and a checksum of each in a second file, 0 for those that are missing. One
+    in each process."""
 
     def __init__(self, path: Path, count: int, size: int) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -217,7 +216,7 @@ class _Kept:
         if not expected:
             return False
         read = os.preadv(self._images, [_bytes(into)], row * self._size)
-        return read == self._size and _sum(into) == expected  # torn by a crash, it is decoded again
+        return read == self._size and _sum(into) == expected  # if torn by a crash, it is decoded again
 
     def _write(self, row: int, image: np.ndarray) -> None:
         os.pwrite(self._images, _bytes(image), row * self._size)
@@ -225,7 +224,7 @@ class _Kept:
 
 
 def _sum(image: np.ndarray) -> int:
-    """Never 0."""
+    """A checksum that is never 0."""
     return zlib.crc32(_bytes(image)) or 1
 
 

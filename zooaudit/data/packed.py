@@ -1,8 +1,7 @@
-"""The encoded images of Parquet and Arrow files, written one after another to a file in the cache, so that
-any of them can be read alone.
+"""Copy the encoded images of Parquet and Arrow files one after another to a file in the cache, so that each
+can be read alone.
 
-A batch for training is of random rows: from Parquet itself, each would cost a row group or
-the pages before it.
+A batch for training has random rows: from Parquet itself, each would cost a row group or the pages before it.
 """
 
 import functools
@@ -21,19 +20,19 @@ from zooaudit.errors import DataError
 Images = Iterable[tuple[bytes, str]]
 """Encoded images in order, each with its name."""
 ENTRY = np.dtype([("end", "<u8"), ("sum", "<u4")])
-"""Of the list behind the images: where each ends, and its CRC-32."""
+"""An entry of the index after the images: where each ends, and its CRC-32."""
 
 
 @dataclass(frozen=True)
 class Packed:
-    """Images by number, of files that can only be read from the front; an
+    """Images by number, from files that can be read only from the front; an
     :class:`~zooaudit.data.encoded.Encoded`.
 
     Attributes:
         copy: the file in the cache.
         paths: the user's files.
-        counts: images of each.
-        key: what else tells these images from others of the files.
+        counts: the number of images in each.
+        key: distinguishes these images from others in the files.
     """
 
     copy: Copy
@@ -45,7 +44,7 @@ class Packed:
         return sum(self.counts)
 
     def read(self, index: int) -> tuple[bytes, str]:
-        """The content of one, and its name for errors."""
+        """The content of one image, and its name for errors."""
         entries = _entries(self.copy, len(self))
         start, end = int(entries["end"][index - 1]) if index else 0, int(entries["end"][index])
         raw, where = self.copy.read(start, end - start), self._where(index)
@@ -67,12 +66,12 @@ def packed(
     """The images of these files by number; the first time, all are read once and written to ``cache``.
 
     Args:
-        counts: images of each file.
-        key: what else tells these images from others of the files.
-        images: gives all of them in order; can be sent to other processes.
+        counts: the number of images in each file.
+        key: distinguishes these images from others in the files.
+        images: yields all of them in order; picklable.
 
     Raises:
-        DataError: they cannot be read, or the disk has no room for them.
+        DataError: they cannot be read, or the disk is full.
     """
     most = max(LARGE, RATIO * sum(Path(path).stat().st_size for path in paths))
     write = functools.partial(_write, images, sum(counts), paths[0])

@@ -1,9 +1,9 @@
-"""Parquet and Arrow files as Hugging Face writes them: a column of encoded images (or paths
-to them), a column of labels.
+"""Parquet and Arrow files as Hugging Face writes them: a column of encoded images (or paths to them), a
+column of labels.
 
-Images are read a few rows at a time, whatever the row groups: memory holds the labels, one small batch of
-rows, and the page of the file that they are in (writers make them of a few MiB, or of 1,024 rows). By number
-they are read from a copy (``packed``).
+Images are read a few rows at a time, whatever the row groups: memory holds the labels, a small batch of rows,
+and the page of the file that contains them (usually a few MiB, or 1,024 rows). Access by number reads from a
+copy (``packed``).
 """
 
 import json
@@ -36,13 +36,13 @@ IMAGE_KINDS = "encoded images (struct<bytes, path>, or binary) or paths to them"
 
 
 def read_columns(files: list[Columns], reading: Reading, met: Met, root: Path) -> Undecoded:
-    """The files of one part together.
+    """Read the files of one part together.
 
     Args:
-        root: the data folder; paths in the files must lead to somewhere in it.
+        root: the data folder; paths in the files must not lead out of it.
 
     Raises:
-        DataError: columns that do not fit, files that do not go together, or a label that is null.
+        DataError: columns do not fit, files do not go together, or a label is null.
     """
     first = files[0]
     image = likely_image(first, reading.image_column)
@@ -91,7 +91,7 @@ def encoded(files: list[Columns], image: str, root: Path, outside: bool) -> Iter
 
 
 def _cells(file: Columns, image: str) -> Iterator[tuple[bytes | str, str]]:
-    """Each row's encoded image, or the path of it."""
+    """Each row's encoded image, or its path."""
     row = 0
     for batch in guarded(file, image):
         for cell in plain(batch.column(0)):
@@ -101,7 +101,7 @@ def _cells(file: Columns, image: str) -> Iterator[tuple[bytes | str, str]]:
 
 
 def _by_number(files: list[Columns], image: str, root: Path, outside: bool, cache: Path) -> Encoded:
-    """The images by number: the files that the rows name, or a copy of the images that are in the rows."""
+    """The images by number: the files that the rows name, or a copy of the images in the rows."""
     if isinstance(next((found for file in files for found, _ in _cells(file, image)), b""), str):
         return Files(
             [
@@ -154,7 +154,7 @@ def likely_image(file: Columns, asked: str) -> str:
     likely = [name for name, kind in kinds.items() if is_bytes(kind)] or [
         name for name, kind in kinds.items() if is_text(kind)
     ]
-    if likely and not is_bytes(kinds[likely[0]]) and not asked:  # texts are paths only if they are called so
+    if likely and not is_bytes(kinds[likely[0]]) and not asked:  # texts are paths only in columns named so
         likely = [name for name in likely if name in (*IMAGE_NAMES, *PATH_NAMES)]
     found = image_column(asked, likely, file.schema.names, str(file.path), IMAGE_KINDS)
     if not (is_bytes(kinds[found]) or is_text(kinds[found])):
@@ -191,13 +191,13 @@ def _features(schema: pa.Schema) -> dict[str, Any]:
         features: object = json.loads((schema.metadata or {}).get(b"huggingface") or b"{}")["info"][
             "features"
         ]
-    except (ValueError, KeyError, TypeError):  # metadata is a courtesy: without it classes go by number
+    except (ValueError, KeyError, TypeError):  # metadata is optional: without it classes have numbers
         return {}
     return features if isinstance(features, dict) else {}
 
 
 def _class_labels(schema: pa.Schema) -> list[str]:
-    """Columns that the metadata calls labels."""
+    """Columns that the metadata marks as labels."""
     return [
         name
         for name, feature in _features(schema).items()
@@ -212,10 +212,10 @@ def _class_names(schema: pa.Schema, label: str) -> tuple[str, ...]:
 
 
 def saved_files(folder: Path) -> list[Path]:
-    """The Arrow files of one part that ``save_to_disk`` wrote, all of those that it lists.
+    """The Arrow files of one part that ``save_to_disk`` wrote, all that it lists.
 
     Raises:
-        DataError: one is missing, or rows were chosen or shuffled without being written anew.
+        DataError: one is missing, or rows were selected or shuffled without being rewritten.
     """
     state = guard(folder / "state.json", "JSON", lambda p: json.loads(p.read_text(encoding="utf-8")))
     if not isinstance(state, dict) or not isinstance(state.get("_data_files"), list):

@@ -1,4 +1,4 @@
-"""Columns of Parquet and Arrow files, read batch by batch."""
+"""Read columns of Parquet and Arrow files batch by batch."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ STREAM_END = b"\xff\xff\xff\xff\0\0\0\0"
 
 @dataclass(frozen=True)
 class Columns:
-    """One file: what it has, its columns a few rows at a time, and what opened it."""
+    """One file: its schema, its columns a few rows at a time, and the function that opened it."""
 
     path: Path
     schema: pa.Schema
@@ -30,9 +30,9 @@ class Columns:
 
 
 def open_parquet(path: Path) -> Columns:
-    """A Parquet file; only its footer is read yet."""
+    """Open a Parquet file; reads only its footer for now."""
 
-    # read, not mapped: what was read of a mapped file counts as this process's memory.
+    # Read instead of mapped: mapped pages count as this process's memory.
     def opened() -> pq.ParquetFile:
         return pq.ParquetFile(path, memory_map=False, buffer_size=READ_AHEAD, pre_buffer=False)
 
@@ -48,14 +48,14 @@ def open_parquet(path: Path) -> Columns:
 
 
 def _largest(meta: pq.FileMetaData) -> int:
-    """What one value may at most take, a row group's size: a dictionary can hold a large one that all rows
-    repeat. Columns by themselves are not looked at: Arrow ends the whole process where a damaged footer
-    contradicts itself about one."""
+    """The most that one value may take, a row group's size: a dictionary can hold a large value that all rows
+    repeat. Single columns are not checked: Arrow aborts the process if a damaged footer contradicts itself
+    about one."""
     return max((meta.row_group(i).total_byte_size for i in range(meta.num_row_groups)), default=0)
 
 
 def open_arrow(path: Path) -> Columns:
-    """A file of ``datasets``' ``save_to_disk``: an Arrow stream, mapped into memory."""
+    """Open a file of ``datasets``' ``save_to_disk``: an Arrow stream, mapped into memory."""
 
     def opened() -> Any:
         return pa.ipc.open_stream(pa.memory_map(str(path)))
@@ -69,7 +69,7 @@ def open_arrow(path: Path) -> Columns:
 
 
 def _check_end(path: Path) -> None:
-    """A stream that is cut short between two batches looks whole to Arrow."""
+    """Refuse a stream that is cut off between two batches, which Arrow takes for complete."""
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - len(STREAM_END)))
         if file.read() != STREAM_END:
@@ -80,14 +80,14 @@ def _check_end(path: Path) -> None:
 
 
 def guarded(file: Columns, name: str) -> Iterator[pa.RecordBatch]:
-    """The batches of one column; what is damaged is found on the way."""
+    """The batches of one column; damage is reported while reading."""
     batches = guard(file.path, "Parquet", lambda _: file.batches([name]))
     while (batch := guard(file.path, "Parquet", lambda _: next(batches, None))) is not None:
         yield batch
 
 
 def plain(column: pa.Array) -> pa.Array:
-    """A column without a dictionary of its values."""
+    """A column with its dictionary, if any, decoded."""
     return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
 
 

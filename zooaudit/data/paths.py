@@ -1,4 +1,4 @@
-"""Paths that tables name: they stay in the data folder, and lead to one file each."""
+"""Paths in tables: they stay in the data folder, and lead to one file each."""
 
 import re
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ from zooaudit.errors import DataError
 
 @dataclass(frozen=True)
 class Places:
-    """Where a table's paths are looked for.
+    """Where a table's paths are searched for.
 
     Attributes:
         bases: folders that paths may be relative to, the likeliest first.
         root: the data folder, which they must not lead out of.
-        outside: they may.
+        outside: allow them to.
     """
 
     bases: tuple[Path, ...]
@@ -48,18 +48,18 @@ class Places:
         if not self.outside and not _within(found[0], self.root):
             raise DataError(
                 f"{where}: {text} leads out of {self.root}; expected a path within it; --allow-outside reads"
-                " it all the same"
+                " it anyway"
             )
         return found[0]
 
     def read(self, text: str, where: str) -> bytes:
-        """The bytes of the file of that name; errors as :meth:`find`."""
+        """The bytes of the file of that name; errors as for :meth:`find`."""
         return guard(self.find(text, where), "image", Path.read_bytes)
 
 
 def _within(path: Path, root: Path) -> bool:
-    """By the path itself, whose links may lead elsewhere as in a hub's cache, if ``..`` is
-    not among its parts."""
+    """Checks the path itself, without ``..`` among its parts; its links may lead elsewhere, as in a hub's
+    cache."""
     here, top = path.absolute(), root.absolute()
     inside = here.is_relative_to(top) and ".." not in here.relative_to(top).parts
     return inside or path.resolve().is_relative_to(root.resolve())

@@ -1,4 +1,4 @@
-"""One opened image to grey or coloured pixels of 8 bits: what common loaders would show, or a refusal."""
+"""One opened image to grey or coloured pixels of 8 bits, as common loaders show it, or a refusal."""
 
 import numpy as np
 from PIL import Image, TiffImagePlugin
@@ -19,7 +19,7 @@ def plain_pixels(
     """``image`` in mode ``L`` or ``RGB``; ``opened`` is the file that it came from.
 
     Raises:
-        DataError: what its numbers mean, or what is behind its transparent pixels, would be a guess.
+        DataError: what its numbers mean, or what is behind its transparent pixels, would have to be guessed.
     """
     _refuse_signed(opened, where)
     if image.mode.startswith("I") or image.mode == "F":
@@ -30,7 +30,7 @@ def plain_pixels(
 
 
 def as_colour(image: Image.Image, colour: str) -> Image.Image:
-    """Grey or coloured as asked for, by Pillow's rule (ITU-R 601-2); as it is for ``auto``."""
+    """Make an image grey or coloured by Pillow's rule (ITU-R 601-2); unchanged for ``auto``."""
     mode = {"grey": "L", "rgb": "RGB"}.get(colour, image.mode)
     return image if image.mode == mode else image.convert(mode)
 
@@ -40,13 +40,13 @@ def _refuse_signed(opened: Image.Image, where: str) -> None:
         kinds = opened.tag_v2.get(SAMPLE_FORMAT, ())
         if SIGNED in kinds and opened.mode == "L":
             raise DataError(
-                f"{where}: its pixels are signed 8-bit numbers, which common loaders take for unsigned;"
+                f"{where}: its pixels are signed 8-bit numbers, which common loaders read as unsigned;"
                 " expected unsigned ones"
             )
 
 
 def _deep(image: Image.Image, opened: Image.Image, where: str, reading: Reading, met: Met) -> Image.Image:
-    """More than 8 bits a pixel, one channel."""
+    """Convert more than 8 bits a pixel, one channel."""
     numbers = np.asarray(image)
     hidden = (
         numbers == image.info["transparency"]
@@ -63,7 +63,7 @@ def _deep(image: Image.Image, opened: Image.Image, where: str, reading: Reading,
     else:
         kind = "floating-point" if image.mode == "F" else "32-bit"
         raise DataError(
-            f"{where}: its pixels are {kind} numbers, whose range nobody can know; expected 8 or 16 bits a"
+            f"{where}: its pixels are {kind} numbers of unknown range; expected 8 or 16 bits a"
             f" channel; or {FLAG}"
         )
     if isinstance(opened, TiffImagePlugin.TiffImageFile) and opened.tag_v2.get(PHOTOMETRIC) == WHITE_IS_ZERO:
@@ -80,7 +80,7 @@ def _deep(image: Image.Image, opened: Image.Image, where: str, reading: Reading,
 
 
 def _sixteen(numbers: np.ndarray, opened: Image.Image, met: Met) -> np.ndarray:
-    """Unsigned 16 bits, of which a TIFF may say that fewer are in use."""
+    """Convert unsigned 16 bits; a TIFF may state that fewer are used."""
     bits = opened.tag_v2.get(BITS, (16,))[0] if isinstance(opened, TiffImagePlugin.TiffImageFile) else 16
     if bits < 16:
         return to_bytes(numbers, 0, 2**bits - 1, "")
@@ -90,11 +90,11 @@ def _sixteen(numbers: np.ndarray, opened: Image.Image, met: Met) -> np.ndarray:
 
 
 def refuse_dark_sixteen(met: Met, where: str) -> None:
-    """Refuse a data set of which no 16-bit image uses its upper bits: 12 bits in 16 would
-    be read as nearly black.
+    """Refuse a data set whose 16-bit images never use the upper bits: 12 bits in 16 would be read as nearly
+    black.
 
     Raises:
-        DataError: so it is.
+        DataError: no image uses them.
     """
     if 0 < met.highest < 2**14:
         bits = met.highest.bit_length()

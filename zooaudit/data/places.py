@@ -1,4 +1,4 @@
-"""Where data is kept that was fetched or decoded."""
+"""The folder for downloaded and decoded data."""
 
 import os
 from pathlib import Path

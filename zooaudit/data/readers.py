@@ -1,8 +1,8 @@
-"""Readers for images that users have: which kind a folder or file is, and its train and
-test as one :class:`Dataset`.
+"""Read users' images: detect the kind of a folder or file, and read its train and test as one
+:class:`Dataset`.
 
-A file that cannot be used raises :class:`~zooaudit.errors.DataError` naming the file, the row where there is
-one, what was found and what was expected, with the option that settles it.
+A file that cannot be used raises :class:`~zooaudit.errors.DataError` with the file, the row if there is one,
+what was found, what was expected, and the option that resolves it.
 """
 
 from collections.abc import Sequence
@@ -33,11 +33,11 @@ from zooaudit.errors import DataError
 
 
 def read_dataset(place: Path, name: str, reading: Reading = PLAIN) -> Dataset:
-    """Read a user's data: a folder with train and test in one of the forms that
-    docs/data.md lists; a zip of such; a Keras ``.npz``.
+    """Read a user's data: a folder with train and test in one of the forms in docs/data.md; a zip of such a
+    folder; a Keras ``.npz``.
 
     Raises:
-        DataError: it cannot be read, or might be read in more than one way.
+        DataError: it cannot be read, or could be read in more than one way.
     """
     if place.suffix.lower() == ".zip" and place.is_file():
         with unpacked(place) as folder:
@@ -79,7 +79,7 @@ def _parts(folder: Path, reading: Reading, met: Met) -> Sequence[Part]:
 
 
 def _published(folder: Path, reading: Reading, met: Met) -> Sequence[Part] | None:
-    """Both parts of a folder whose files are those of one publication: IDX, CIFAR-10, Keras."""
+    """Both parts of a folder in a published format: IDX, CIFAR-10, Keras."""
     both: Sequence[Part] | None = None
     if has_idx(folder):
         met.kind, both = "IDX files", (read_idx(folder, "train"), read_idx(folder, "t10k"))
@@ -94,7 +94,7 @@ def _published(folder: Path, reading: Reading, met: Met) -> Sequence[Part] | Non
         )
     ):
         raise DataError(
-            f"{folder} holds {met.kind}, and {other.name} as {WORDS[other.kind]}, too; expected one of them:"
+            f"{folder} holds {met.kind}, and also {other.name} as {WORDS[other.kind]}; expected one of them:"
             f" --data-kind {other.kind}, or move that away"
         )
     return both
@@ -118,7 +118,7 @@ def _keras(files: list[Path], met: Met) -> Sequence[Part] | None:
 
 
 def _images(both: list[Part], reading: Reading, met: Met, source: Source) -> list[Tensor]:
-    """Pixels of train and test, uint8 ``[n, c, h, w]``, grey or coloured alike."""
+    """Pixels of train and test, uint8 ``[n, c, h, w]``, both grey or both coloured."""
     arrays = [part for part in both if isinstance(part, Arrays)]
     ready = iter(to_tensors(arrays, reading, met, source.cache if source.lasts else None) if arrays else ())
     made = [
@@ -139,6 +139,6 @@ def _images(both: list[Part], reading: Reading, met: Met, source: Source) -> lis
 
 
 def memory(dataset: Dataset) -> int:
-    """Bytes that the images of train and test take in memory."""
+    """Bytes of the images of train and test in memory."""
     images = [part.images for part in (dataset.train, dataset.test)]
     return sum(i.numel() * torch.uint8.itemsize for i in images if isinstance(i, Tensor))

@@ -1,5 +1,5 @@
-"""How a user's images are to be read: what files alone do not say, each field with the
-option of the command line that settles it."""
+"""How a user's images are read: what files leave open, each field with the command-line option that sets
+it."""
 
 import contextlib
 import re
@@ -16,22 +16,23 @@ COLOURS = ("auto", "grey", "rgb")
 LAYOUTS = ("NHWC", "NCHW")
 KINDS = ("folders", "parquet", "arrow", "npz", "npy", "webdataset", "table")
 LARGEST_SIDE = 4096
-"""Of ``--size``: far beyond any classifier, and a tensor of one image is 48 MiB."""
+"""The largest ``--size``: far beyond any classifier; a tensor of one image takes 48 MiB."""
 
 
 @dataclass(frozen=True)
 class Sizing:
-    """How images of any size come to one.
+    """How images of any size become one size.
 
     Attributes:
-        height, width: of every image afterwards.
-        fit: ``crop``: scaled, shape kept, until it covers the size, then its middle is cut out (torchvision's
-            ``Resize`` and ``CenterCrop``); ``squash``: scaled to the size, whatever its shape.
-        shorter: with ``crop``, what the shorter side of the size is scaled to before the cut: 256 for a size
-            of 224 is usual. 0 for the size itself.
+        height, width: of the result.
+        fit: ``crop``: scale, keeping the aspect ratio, until the size is covered, then crop the middle
+            (torchvision's ``Resize`` and ``CenterCrop``); ``squash``: scale to the size, whatever the aspect
+            ratio.
+        shorter: with ``crop``, what the shorter side is scaled to before the crop, usually 256 for a size of
+            224. 0 for the size itself.
         filter: one of ``FILTERS``.
-        antialias: as Pillow does and torchvision on Pillow images; without, as
-            torchvision's tensors did, and OpenCV.
+        antialias: as Pillow, and torchvision on Pillow images; without, as torchvision's tensors did, and
+            OpenCV.
     """
 
     height: int
@@ -51,21 +52,20 @@ class Sizing:
 
 @dataclass(frozen=True)
 class Reading:
-    """What the user says of his data; the defaults say nothing.
+    """What the user states about the data; empty by default.
 
     Attributes:
-        sizing: None to leave sizes alone; images of several sizes are refused then.
+        sizing: None to leave sizes alone; then images of several sizes are refused.
         background: colour (red, green, blue; 0 to 255) behind transparent pixels; None to refuse them.
-        colour: ``grey`` or ``rgb`` for every image, or ``auto``: all are coloured if one is.
-        value_range: the numbers that stand for black and white, where the type of a file does not say.
-        layout: of arrays: ``NHWC`` or ``NCHW``; "" where their shape says.
-        ignore_exif: leave images as they lie in the file, as torchvision's ``ImageFolder`` does.
-        classes: a file that gives names and order of the classes, or ``natural``; "" for the data's own.
-        kind: one of ``KINDS`` where a folder holds several; "".
+        colour: ``grey`` or ``rgb`` for every image, or ``auto``: all are coloured if any is.
+        value_range: the values of black and white, if a file's type does not imply them.
+        layout: of arrays: ``NHWC`` or ``NCHW``; "" if their shape implies it.
+        ignore_exif: do not rotate images by their EXIF data, as torchvision's ``ImageFolder``.
+        classes: a file with names and order of the classes, or ``natural``; "" for the data's own.
+        kind: one of ``KINDS``, to choose if a folder holds several; "".
         train_split, test_split: names of the splits; "" for the usual ones.
-        image_column, label_column: of Parquet, Arrow, tables and WebDataset; "" for those
-            that their names tell.
-        outside: paths in tables may lead out of the data folder.
+        image_column, label_column: in Parquet, Arrow, tables and WebDataset; "" to find them by their names.
+        outside: allow paths in tables to lead out of the data folder.
     """
 
     sizing: Sizing | None = None
@@ -100,7 +100,7 @@ PLAIN = Reading()
 def parse_size(text: str) -> tuple[int, int]:
     """``224`` or ``HEIGHTxWIDTH``.
 
-    Raises:
+    ConfigError: it is neither, or out of range.
         ConfigError: neither, or out of range.
     """
     found = re.fullmatch(r"(\d{1,5})(?:x(\d{1,5}))?", text.strip().lower())
@@ -116,10 +116,10 @@ def parse_size(text: str) -> tuple[int, int]:
 def parse_sizing(
     size: str | None, fit: str, shorter: int | None, kind: str, antialias: bool
 ) -> Sizing | None:
-    """What ``--size`` and the options that go with it ask for.
+    """The sizing of ``--size`` and its options.
 
     Raises:
-        ConfigError: they do not go together.
+        ConfigError: they contradict each other.
     """
     if size is None:
         if fit != "crop" or shorter is not None or kind != "bilinear" or not antialias:
@@ -143,7 +143,7 @@ def parse_colour(text: str) -> tuple[int, int, int]:
     """A colour by name (``white``), or ``#ff8800``.
 
     Raises:
-        ConfigError: it is none, or not opaque.
+        ConfigError: it is not a colour, or not opaque.
     """
     found: tuple[int, ...] = ()
     with contextlib.suppress(ValueError):

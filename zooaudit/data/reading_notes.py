@@ -1,5 +1,5 @@
-"""What a reader met on its way: kinds, sizes, what was skipped, what was done to pixels. From it come the
-notes that users are told."""
+"""What a reader found: kinds, sizes, what was skipped, what was done to pixels; and the notes that users
+see."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -9,20 +9,20 @@ from zooaudit.data.messages import short
 
 @dataclass
 class Met:
-    """Counts that grow while one data set is read.
+    """Counters for reading one data set.
 
     Attributes:
-        kind: what the data is: class folders, Parquet, ...
-        sizes: (height, width) of images as they were found.
-        modes: Pillow's name of how their pixels are kept, ``RGB``, ``L``, ``P``, ..., or an array's type.
+        kind: of the data: class folders, Parquet, ...
+        sizes: (height, width) of images in the files.
+        modes: Pillow's names of their pixel formats, ``RGB``, ``L``, ``P``, ..., or an array's type.
         formats: ``PNG``, ``JPEG``, ...
-        done: what was done to how many images, where other loaders may do otherwise.
-        skipped: why files were left alone, and which.
-        highest: the largest number in images of 16 bits; -1 if there were none.
-        ordered: how classes were numbered; "" where the data says.
-        sized: how many images were brought to another size.
+        done: what was done to how many images, in cases where other loaders may differ.
+        skipped: why files were skipped, and which.
+        highest: the largest number in images of 16 bits; -1 without any.
+        ordered: how classes were numbered; "" if the data says.
+        sized: how many images were resized.
         ranged: how many images ``--value-range`` was used for.
-        notes: what else there is to say.
+        notes: other notes.
     """
 
     kind: str = ""
@@ -47,10 +47,10 @@ class Met:
 
 @dataclass(frozen=True)
 class Found:
-    """What is told of a data set that was read; see :class:`Met`.
+    """The summary of a data set that was read; see :class:`Met`.
 
     Attributes:
-        sizing: how images were brought to one size; "" if none was changed. Part of the digest.
+        sizing: how images were resized; "" if none was. Part of the digest.
     """
 
     kind: str
@@ -68,11 +68,11 @@ OTHER = "no image"
 LOOKS_LIKE = "looks like an image, but is of a kind that is not read"
 OUTSIDE = "lies outside the class folders"
 LOUD = frozenset({LOOKS_LIKE, OUTSIDE})
-"""Reasons for skipping that users are always told."""
+"""Reasons for skipping that users are always shown."""
 
 
 def found(met: Met, sizing: str) -> Found:
-    """``met`` as it stands, with a note for everything that other loaders may do otherwise."""
+    """Summarise ``met``, with a note for everything in which other loaders may differ."""
     total = sum(met.sizes.values())
     notes = [f"{count:,} of {total:,} images {what}" for what, count in sorted(met.done.items())]
     skipped = tuple((why, len(names), short(sorted(names), 3)) for why, names in sorted(met.skipped.items()))

@@ -1,4 +1,4 @@
-"""Find a dataset: the user's folder, a cache, a download; say what is tried, and keep nothing partial."""
+"""Find a data set: the user's folder, a cache, a download; report what is tried, and keep nothing partial."""
 
 import hashlib
 import shutil
@@ -24,7 +24,7 @@ from zooaudit.errors import ConfigError, DataError
 Say = Callable[[str], None]
 DATASETS = ("digits", "fashion-mnist", "cifar10", "tiny-imagenet")
 SUBSETS = {"tiny-imagenet-50": ("tiny-imagenet", 50)}
-"""Data sets that are the first so many classes of another."""
+"""Data sets that consist of the first classes of another."""
 DEBIAN_PACKAGE = "dataset-fashion-mnist"
 DOWNLOAD_TIMEOUT_S = 20.0
 APT_TIMEOUT_S = 180.0
@@ -43,7 +43,7 @@ WAYS_OUT = {
 
 
 class DatasetUnavailableError(DataError):
-    """Every source of a known dataset was tried and none had it."""
+    """Every source of a known data set was tried, and none had it."""
 
 
 def resolve(
@@ -53,15 +53,14 @@ def resolve(
     say: Say = lambda _: None,
     reading: Reading = PLAIN,
 ) -> Dataset:
-    """Find dataset ``name``, trying in order: ``folder``, ``cache``, and what there is for
-    it of downloads and Debian packages.
+    """Find data set ``name``, trying in order: ``folder``, ``cache``, and its downloads and Debian packages,
+    if any.
 
     Args:
-        name: one of ``DATASETS`` or ``SUBSETS``; any name will do for the user's own ``folder``.
-        folder: the user's data; if given nothing else is tried, so that an audit never runs
-            on other data than asked for.
-        say: told each thing tried and how it went, and what the reader of the user's folder has to say.
-        reading: what the user says of his folder; of no use without one.
+        name: one of ``DATASETS`` or ``SUBSETS``; any name for the user's own ``folder``.
+        folder: the user's data; if given, nothing else is tried, so that an audit never runs on other data.
+        say: called with each source and its result, and with the notes on the user's folder.
+        reading: how the user's folder is read; unused without one.
 
     Raises:
         DataError: the user's folder cannot be read.
@@ -73,7 +72,7 @@ def resolve(
         return first_classes(resolve(whole, folder, cache, say, reading), count, name)
     if folder is not None:
         say(f"data: reading {folder}")
-        return _told(read_dataset(folder, name, reading), say)
+        return _reported(read_dataset(folder, name, reading), say)
     if reading != PLAIN:
         raise ConfigError(
             f"options that say how images are read go with --data; {name} is read as it is published"
@@ -89,7 +88,7 @@ def resolve(
     return _known(name, (cache or default_cache()) / name, say)
 
 
-def _told(dataset: Dataset, say: Say) -> Dataset:
+def _reported(dataset: Dataset, say: Say) -> Dataset:
     for note in dataset.found.notes if dataset.found else ():
         say(f"data: {note}")
     if dataset.found and dataset.found.sizing:
@@ -98,14 +97,14 @@ def _told(dataset: Dataset, say: Say) -> Dataset:
 
 
 def first_classes(dataset: Dataset, count: int, name: str) -> Dataset:
-    """The images of the first ``count`` classes, or all of them if there are no more."""
+    """The images of the first ``count`` classes, or all if there are fewer."""
     parts = [part.take((part.labels < count).nonzero().flatten()) for part in (dataset.train, dataset.test)]
     return replace(dataset, name=name, train=parts[0], test=parts[1], classes=dataset.classes[:count])
 
 
 def load_digits() -> Dataset:
-    """scikit-learn's 1,797 digits, 8 x 8, split once and for all into 1,347 for training
-    and 450 for testing."""
+    """scikit-learn's 1,797 digits, 8 x 8, always split into the same 1,347 for training and 450 for
+    testing."""
     from sklearn.datasets import load_digits as sklearn_digits
 
     bunch = sklearn_digits()
@@ -139,14 +138,12 @@ def _known(name: str, target: Path, say: Say) -> Dataset:
             continue
         say(f"data: {name} from {source}, {len(dataset.train):,} + {len(dataset.test):,} images in {target}")
         return dataset
-    raise DatasetUnavailableError(
-        f"{name} is not to be had here (" + "; ".join(tried) + f"); {WAYS_OUT[name]}"
-    )
+    raise DatasetUnavailableError(f"{name} cannot be had here (" + "; ".join(tried) + f"); {WAYS_OUT[name]}")
 
 
 def _fetch_into(target: Path, fetch: Callable[[Path], Path], name: str) -> None:
-    """Fetch into a temporary folder beside ``target`` and move it there whole: nothing
-    partial is ever taken for complete."""
+    """Fetch into a temporary folder next to ``target`` and move it there when complete, so that nothing
+    partial is mistaken for the whole."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".fetch-") as scratch:
         found = fetch(Path(scratch))
@@ -157,8 +154,7 @@ def _fetch_into(target: Path, fetch: Callable[[Path], Path], name: str) -> None:
 
 
 def _cifar_archive(scratch: Path) -> Path:
-    """The authors' binary archive, checked against the MD5 that they state; only the files
-    that it should hold are taken out."""
+    """The authors' binary archive, checked against their MD5; only its expected files are extracted."""
     archive = scratch / "archive.tar.gz"
     with (
         urllib.request.urlopen(cifar.URL, timeout=DOWNLOAD_TIMEOUT_S) as response,
@@ -193,8 +189,8 @@ def _torchvision(scratch: Path) -> Path:
 
 
 def _debian(scratch: Path) -> Path:
-    """``apt-get download`` and ``dpkg -x``: needs no root. Package lists are made afresh in
-    ``scratch`` if the system has none."""
+    """``apt-get download`` and ``dpkg -x``: needs no root. If the system has no package lists, they are made
+    in ``scratch``."""
     if not (shutil.which("apt-get") and shutil.which("dpkg")):
         raise DataError("no apt-get and dpkg on this machine")
     if _apt(scratch, "download", DEBIAN_PACKAGE).returncode != 0:

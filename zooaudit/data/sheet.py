@@ -1,5 +1,4 @@
-"""A sheet of example images, a row a class: how a user sees that pixels, labels and order
-are what he meant."""
+"""A sheet of example images, a row for each class, so that users can check pixels, labels and order."""
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -33,7 +32,7 @@ def sheet(dataset: Dataset) -> Image.Image:
 
 
 def _shown(height: int, width: int) -> tuple[int, int]:
-    """Small images by a whole factor, so that every pixel is a square; large ones smaller."""
+    """Enlarge small images by a whole factor, so that every pixel is a square; shrink large ones."""
     side = max(height, width)
     if side > MOST_SIDE:
         return max(1, height * MOST_SIDE // side), max(1, width * MOST_SIDE // side)

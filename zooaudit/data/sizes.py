@@ -1,4 +1,4 @@
-"""Images of any size to one, as torchvision and Pillow do it."""
+"""Resize images of any size to one, as torchvision and Pillow do."""
 
 import numpy as np
 import torch
@@ -17,8 +17,8 @@ FILTERS = {
 
 
 def sized(image: Image.Image, sizing: Sizing) -> Image.Image:
-    """An ``L`` or ``RGB`` image brought to the size, to the pixel what torchvision's
-    ``Resize`` and ``CenterCrop`` give."""
+    """An ``L`` or ``RGB`` image resized, with exactly the pixels of torchvision's ``Resize`` and
+    ``CenterCrop``."""
     height, width = _target(image.height, image.width, sizing)
     scaled = (
         image if (image.height, image.width) == (height, width) else _scaled(image, height, width, sizing)
@@ -30,7 +30,7 @@ def sized(image: Image.Image, sizing: Sizing) -> Image.Image:
 
 
 def _target(height: int, width: int, sizing: Sizing) -> tuple[int, int]:
-    """Height and width that the whole image is scaled to, before anything is cut off."""
+    """Height and width that the whole image is scaled to, before the crop."""
     if sizing.fit == "squash":
         return sizing.height, sizing.width
     side = min(sizing.height, sizing.width)

@@ -1,4 +1,4 @@
-"""Who trains on what: seeded index sets over the training images (paper section 5.1)."""
+"""Which model trains on which images: seeded index sets over the training images (paper section 5.1)."""
 
 import torch
 from torch import Tensor
@@ -7,7 +7,7 @@ from zooaudit.errors import DataError
 from zooaudit.seeds import derive
 
 TUNING_SEED = 20220218
-"""The same for every model, so that accuracies after any modification are of the same images."""
+"""The same for every model, so that accuracies after all modifications are measured on the same images."""
 
 
 def random_part(size: int, fraction: float, seed: int) -> Tensor:
@@ -25,7 +25,7 @@ def overlapping_part(size: int, fraction: float, taken: Tensor, share: float, se
     count = len(random_part(size, fraction, seed))
     outside = complement(size, taken)
     inside = min(max(round(share * count), count - len(outside)), len(taken))
-    if abs(inside - share * count) > 1:  # half of an odd number of images is one more than the other half
+    if abs(inside - share * count) > 1:  # halves of an odd number of images differ by one
         raise DataError(
             f"an overlap of {share:g} asks for {share * count:.0f} of {len(taken)} images and"
             f" {(1 - share) * count:.0f} of the other {len(outside)}; with data_fraction 0.5 every overlap"
@@ -37,8 +37,8 @@ def overlapping_part(size: int, fraction: float, taken: Tensor, share: float, se
 
 
 def tuning_part(size: int) -> Tensor:
-    """The half of the test images that a thief tunes a stolen model on; the other half is
-    what its accuracy is measured on."""
+    """The half of the test images that a thief tunes a stolen model on; accuracy is measured on the other
+    half."""
     return random_part(size, 0.5, TUNING_SEED)
 
 

@@ -1,8 +1,8 @@
-"""Arrays in files before they are read: their shape and type, whole if they fit in memory,
-or a few images at a time.
+"""Arrays in files before they are read: their shape and type; then whole if they fit in memory, or a few
+images at a time.
 
-A few at a time are read, not mapped: a mapped file that somebody shortens ends the process, and what was
-touched counts as memory.
+A few at a time are read instead of mapped: if somebody shortens a mapped file, the process dies; and mapped
+pages that were touched count as memory.
 """
 
 import functools
@@ -22,7 +22,7 @@ from zooaudit.data.messages import guard
 from zooaudit.errors import DataError
 
 BLOCK = 32 * 2**20
-"""Bytes that are read at a time."""
+"""How many bytes are read at a time."""
 READ_ON = 2**20
 
 
@@ -32,10 +32,10 @@ class Rows:
     :class:`~zooaudit.data.encoded.Encoded`.
 
     Attributes:
-        where: names the array in errors.
+        where: the array's name in errors.
         shape: of the whole array, ``[n, ...]``.
-        source: the user's file, or a copy of what it holds.
-        start: where in it the numbers begin, in C order.
+        source: the user's file, or a copy of its content.
+        start: where the numbers begin in it, in C order.
         paths, key: the user's file, and which array in it.
     """
 
@@ -55,11 +55,11 @@ class Rows:
         return int(np.prod(self.shape[1:], dtype=object)) * self.dtype.itemsize
 
     def read(self, index: int) -> tuple[bytes, str]:
-        """The numbers of one, and its name for errors."""
+        """The numbers of one image, and its name for errors."""
         return self._bytes(index, index + 1), f"{self.where}: image {index}"
 
     def blocks(self) -> Iterator[tuple[int, np.ndarray]]:
-        """All images, some at a time, each time with the number of the first."""
+        """All images in blocks, each with the number of its first."""
         step = max(1, BLOCK // max(1, self.row_bytes))
         for first in range(0, len(self), step):
             last = min(len(self), first + step)
@@ -85,7 +85,7 @@ def _pread(path: str, start: int, size: int) -> bytes:
             raw = os.pread(file.fileno(), size, start)
     except OSError as error:
         raise DataError(
-            f"{path} cannot be read any more ({error.strerror}); expected the data to stay as it was"
+            f"{path} can no longer be read ({error.strerror}); expected the data to stay as it was"
         ) from error
     if len(raw) != size:
         raise DataError(f"{path} is shorter than when it was read first; expected the data to stay as it was")
@@ -97,8 +97,8 @@ class Stored:
     """An array in a file.
 
     Attributes:
-        load: gives it whole, in memory.
-        rows: gives it by row, given the cache folder; None where it can only be had whole.
+        load: reads it whole into memory.
+        rows: opens it by row, given the cache folder; None if it can only be read whole.
     """
 
     shape: tuple[int, ...]
@@ -120,7 +120,7 @@ class Stored:
 
 @dataclass(frozen=True)
 class Header:
-    """What a ``.npy`` says at its start, and where its numbers begin."""
+    """What the start of a ``.npy`` says, and where its numbers begin."""
 
     shape: tuple[int, ...]
     dtype: np.dtype
@@ -129,7 +129,7 @@ class Header:
 
     @property
     def order(self) -> str:
-        """Why it has to be read whole; "" if it has not."""
+        """Why it has to be read whole; "" if it can be read by row."""
         return (
             " (column by column, Fortran order: saved in C order, with numpy.ascontiguousarray, it could be"
             " left on disk)" * self.by_column
@@ -137,8 +137,8 @@ class Header:
 
 
 def read_header(file: IO[bytes], size: int, where: str) -> Header:
-    """A header whose array is all that the file holds: one that claims more would have
-    memory taken for it."""
+    """Read a header whose array must fill the file: a header that claims more would make us allocate that
+    memory."""
     version = npy.read_magic(file)
     header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
     shape, by_column, dtype = header(file)
@@ -149,7 +149,7 @@ def read_header(file: IO[bytes], size: int, where: str) -> Header:
     stated = int(np.prod(shape, dtype=object)) * dtype.itemsize
     if stated != size - file.tell():
         raise ValueError(
-            f"{where.rpartition(': ')[2]}: its header says {stated:,} bytes of {dtype} {shape}, there are"
+            f"{where.rpartition(': ')[2]}: its header says {stated:,} bytes of {dtype} {shape}, but there are"
             f" {size - file.tell():,}"
         )
     return Header(tuple(shape), dtype, by_column, file.tell())
@@ -159,7 +159,7 @@ def in_npy(path: Path) -> Stored:
     """The array of a ``.npy``.
 
     Raises:
-        DataError: it is none, or holds Python objects.
+        DataError: not a ``.npy``, or it holds Python objects.
     """
 
     def header(p: Path) -> Header:
@@ -182,7 +182,7 @@ def in_npy(path: Path) -> Stored:
 
 
 def in_npz(path: Path, name: str) -> Stored:
-    """One array of a ``.npz``; errors as :func:`in_npy`."""
+    """One array of a ``.npz``; errors as for :func:`in_npy`."""
     member = f"{name}.npy"
 
     def header(p: Path) -> tuple[Header, int]:
@@ -215,7 +215,7 @@ def copied(path: Path, key: str, where: str, size: int, write: Callable[[Sink], 
 
 
 def _unpack_member(path: Path, member: str, sink: Sink) -> None:
-    """Read to its end, where its CRC is checked."""
+    """Read to the end, where the CRC is checked."""
 
     def read(p: Path) -> None:
         with zipfile.ZipFile(p) as archive, archive.open(member) as file:

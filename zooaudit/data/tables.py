@@ -1,5 +1,5 @@
-"""Tables of paths and labels: CSV, TSV, JSON lines; and ``metadata`` tables inside a folder of images, as
-``datasets`` has them."""
+"""Tables of paths and labels: CSV, TSV, JSON lines; and ``metadata`` tables inside a folder of images, as in
+``datasets``."""
 
 import csv
 import io
@@ -23,15 +23,15 @@ Row = tuple[str, dict[str, str]]
 
 
 def read_table(path: Path, bases: tuple[Path, ...], root: Path, reading: Reading, met: Met) -> Undecoded:
-    """One part: a row for every image, with its path and its class.
+    """Read one part: a row for every image, with its path and its class.
 
     Args:
-        bases: folders that paths may be relative to, beside the table's own.
-        root: the data folder; paths must lead to somewhere in it.
+        bases: folders that paths may be relative to, besides the table's own.
+        root: the data folder; paths must not lead out of it.
 
     Raises:
-        DataError: columns that do not fit, a row that is not whole, a path that leads
-            nowhere or out, two classes for one file.
+        DataError: columns do not fit, a row is incomplete, a path leads nowhere or out, or a file has two
+            classes.
     """
     rows = guard(path, "table", lambda p: list(_rows(p)))
     if not rows:
@@ -52,7 +52,7 @@ def read_table(path: Path, bases: tuple[Path, ...], root: Path, reading: Reading
             )
         twice += 1
     if twice > len(files):
-        met.note(f"{path} names {twice - len(files)} images more than once; each is taken once")
+        met.note(f"{path} names {twice - len(files)} images more than once; each is used once")
     return from_files(str(path), list(files), Targets(as_labels(list(files.values()))))
 
 
@@ -76,12 +76,12 @@ def _columns(path: Path, columns: list[str], reading: Reading, met: Met) -> tupl
     label = asked[1] or plain[label_column("", others if len(others) == 1 else [], others, str(path), met)]
     for option, name in (("--image-column", image), ("--label-column", label)):
         if name not in columns:
-            raise DataError(f"{path} has columns {short(columns)}; {option} {name} is none of them")
+            raise DataError(f"{path} has columns {short(columns)}; there is no {option} {name}")
     return image, label
 
 
 def _number(asked: str, columns: list[str]) -> str:
-    """A column by its name, or by its number from 1 where no name is that number."""
+    """A column by its name, or by its number from 1 if that is not a name."""
     if asked.isdecimal() and asked not in columns and 1 <= int(asked) <= len(columns):
         return columns[int(asked) - 1]
     return asked
@@ -93,7 +93,7 @@ def _rows(path: Path) -> Iterator[Row]:
     if path.suffix.lower() in (".jsonl", ".ndjson"):
         yield from _json_rows(path, text)
         return
-    lines = list(io.StringIO(text, newline=""))  # a line's end inside quotes is not an end of a row
+    lines = list(io.StringIO(text, newline=""))  # a line end inside quotes does not end a row
     mark = (
         "\t"
         if path.suffix.lower() == ".tsv"
@@ -126,12 +126,12 @@ def _split(path: Path, lines: list[str], mark: str) -> Iterator[tuple[int, list[
                 yield reader.line_num, cells
     except csv.Error as error:
         raise DataError(
-            f"{path} line {reader.line_num}: {error}; expected cells parted by {mark!r}"
+            f"{path} line {reader.line_num}: {error}; expected cells separated by {mark!r}"
         ) from error
 
 
 def _header(path: Path, first: list[str]) -> list[str] | None:
-    """The names of the columns; None if the first row is one of the images already."""
+    """The names of the columns; None if the first row is already an image's."""
     plain = [cell.strip().lower() for cell in first]
     known = {*IMAGE_NAMES, *PATH_NAMES, *LABEL_NAMES}
     if not known & set(plain) and any(Path(cell).suffix in IMAGE_SUFFIXES for cell in plain):

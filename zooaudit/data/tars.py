@@ -1,6 +1,6 @@
 """WebDataset: tar files whose members ``key.jpg``, ``key.cls`` (or ``key.json``) are one sample.
 
-A tar file that is cut short between two members looks whole to most readers; here its end must be there.
+Most readers take a tar file that is cut off between two members for complete; here its end must be present.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ BLOCK = 512
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A file in a tar: where its bytes are."""
+    """A file in a tar, with the place of its bytes."""
 
     path: Path
     name: str
@@ -58,7 +58,7 @@ class Members:
         return len(self._members)
 
     def read(self, index: int) -> tuple[bytes, str]:
-        """The content of one, and its name for errors."""
+        """The content of one image, and its name for errors."""
         member = self._members[index]
         try:
             with member.path.open("rb") as file:
@@ -71,14 +71,14 @@ class Members:
 
 
 Sample = dict[str, Member]
-"""Members of one sample by what follows the first dot of their names, in small letters."""
+"""Members of one sample, by what follows the first dot of their names, in lower case."""
 
 
 def read_tars(paths: list[Path], reading: Reading, met: Met) -> Undecoded:
     """The samples of one part, in the order of the files.
 
     Raises:
-        DataError: a file is cut short; a sample lacks image or label, has several, or comes twice.
+        DataError: a file is cut off; a sample lacks image or label, has several, or occurs twice.
     """
     samples = _samples(paths, met)
     images = [_image(key, sample, reading) for key, sample in samples.items()]
@@ -89,7 +89,7 @@ def read_tars(paths: list[Path], reading: Reading, met: Met) -> Undecoded:
 
 
 def images_of_tars(paths: list[Path], reading: Reading, met: Met) -> Iterator[tuple[bytes, str]]:
-    """The images alone, without labels."""
+    """Only the images, without labels."""
     return _encoded([_image(key, sample, reading) for key, sample in _samples(paths, met).items()])
 
 
@@ -139,7 +139,7 @@ def _samples(paths: list[Path], met: Met) -> dict[str, Sample]:
                 sample = samples.setdefault(f"{folder}/{stem}", {})
                 if field.lower() in sample:
                     raise DataError(
-                        f"{member} comes twice: {sample[field.lower()]}, too; expected every key once"
+                        f"{member} comes twice: also {sample[field.lower()]}; expected every key once"
                     )
                 sample[field.lower()] = member
     if not samples:
@@ -148,7 +148,7 @@ def _samples(paths: list[Path], met: Met) -> dict[str, Sample]:
 
 
 def _members(path: Path) -> list[Member]:
-    """The regular files of a tar, whose end must be there."""
+    """The regular files of a tar, whose end must be present."""
     if _start(path) == b"\x1f\x8b":
         raise DataError(f"{path} is compressed; expected a plain tar: gunzip it")
     found = []
@@ -158,8 +158,8 @@ def _members(path: Path) -> list[Member]:
                 found.append(Member(path, member.name, member.offset_data, member.size))
             elif not member.isdir():
                 raise DataError(
-                    f"{path}: {member.name} is a link or no plain file; expected files and folders only: pack"
-                    " it again"
+                    f"{path}: {member.name} is a link or not a regular file; expected only files and folders:"
+                    " pack it again"
                 )
         end = archive.offset
     _check_end(path, end)
@@ -172,7 +172,7 @@ def _start(path: Path) -> bytes:
 
 
 def _check_end(path: Path, end: int) -> None:
-    """Nothing but zeros after the last member, and a block of them at least."""
+    """Check that only zeros follow the last member, at least one block of them."""
     with path.open("rb") as file:
         file.seek(end)
         if len(file.read(BLOCK)) < BLOCK:
@@ -202,8 +202,8 @@ def _image(key: str, sample: Sample, reading: Reading) -> Member:
 
 
 def _label(key: str, sample: Sample, reading: Reading, met: Met) -> str:
-    """The sample's class: ``cls``, or a field of ``json``, or what ``--label-column`` says:
-    an ending, or ``json.FIELD``."""
+    """The sample's class: ``cls``, or a field of ``json``, or the value of ``--label-column``: an extension,
+    or ``json.FIELD``."""
     asked = reading.label_column.lower().lstrip(".")
     ending, _, field = asked.partition(".") if asked.startswith("json") else (asked, "", "")
     ending = ending or next((name for name in ("cls", "cls.txt", "label", "json") if name in sample), "")
@@ -240,7 +240,7 @@ def _from_json(text: str, member: Member, field: str, met: Met) -> str:
         names = [field] if field else [name for name in LABEL_NAMES if name in found]
         if len(names) > 1:
             met.note(
-                f"labels are the field {names[0]} of each sample's json; there is {short(names[1:])}, too:"
+                f"labels are the field {names[0]} of each sample's json; there is also {short(names[1:])}:"
                 " --label-column json.FIELD"
             )
         found = found.get(names[0]) if names else None

@@ -1,5 +1,5 @@
-"""Images that belong to no task, made from a seed: questions for thieves who asked the
-victim about images of another domain."""
+"""Images of no particular task, made from a seed: questions for thieves who asked the victim images of
+another domain."""
 
 import numpy as np
 import torch
@@ -8,7 +8,7 @@ from torch import Tensor
 from zooaudit.seeds import derive
 
 SMOOTHEST, ROUGHEST = 2.6, 0.6
-"""Exponents of the falling spectra that images are drawn with: natural images have about 2."""
+"""Exponents of the falling spectra from which images are drawn; natural images have about 2."""
 
 
 def textures(count: int, shape: tuple[int, int, int], seed: int) -> Tensor:

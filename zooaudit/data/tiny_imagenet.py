@@ -1,4 +1,4 @@
-"""TinyImageNet in the folder that it is published in (tiny-imagenet-200), all of its classes or some.
+"""TinyImageNet in its published folder (tiny-imagenet-200), with all of its classes or some.
 
     wnids.txt                         one class id a line; *ours*: the order of the labels
     words.txt                         class id, tab, words
@@ -27,8 +27,8 @@ def find_tiny_imagenet(folder: Path) -> Path | None:
 
 
 def read_tiny_imagenet(folder: Path) -> tuple[Undecoded, Undecoded]:
-    """Training and validation images; a class is called by its id and its first word, for example
-    ``n02124075 Egyptian cat``."""
+    """Training and validation images; a class is named by its id and its first word, for example ``n02124075
+    Egyptian cat``."""
     ids = _text(folder / IDS).split()
     if not ids:
         raise DataError(f"{folder / IDS} is empty; expected one class id a line")
@@ -60,8 +60,8 @@ def _validation(folder: Path, label: dict[str, int]) -> list[tuple[Path, int]]:
         path = folder / "images" / name
         if not path.is_file():
             raise DataError(
-                f"{path}: not a readable JPEG file (there is none); expected what {ANNOTATIONS} lists: fetch"
-                " it again"
+                f"{path}: not a readable JPEG file (it does not exist); expected what {ANNOTATIONS} lists:"
+                " fetch it again"
             )
         listed.append((path, label[id_]))
     return listed

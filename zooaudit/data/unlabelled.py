@@ -1,8 +1,9 @@
-"""Images without labels that a user has beside the data: of another task, or those that the victim was asked.
+"""Images without labels that a user has besides the data: of another task, or those that the victim was
+asked.
 
 A folder of image files (at any depth), a zip of one, Parquet files with a column of images, an ``.npz`` or
-``.npy``, WebDataset tar files, or a data folder with ``train`` and ``test`` as
-:func:`~zooaudit.data.readers.read_dataset` takes it, of which the test images are taken.
+``.npy``, WebDataset tar files, or a data folder with ``train`` and ``test`` as for
+:func:`~zooaudit.data.readers.read_dataset`, whose test images are used.
 """
 
 from collections.abc import Callable, Iterator
@@ -30,35 +31,35 @@ from zooaudit.data.zips import unpacked
 from zooaudit.errors import DataError
 
 LEAST = 20
-"""Fewest images that questions can be chosen from."""
+"""Fewest images to choose questions from."""
 STEP = 64 * 2**20
-"""Bytes of images after which it is seen whether memory has room for more."""
+"""Bytes of images after which free memory is checked again."""
 Say = Callable[[str], None]
 
 
 def read_foreign(
     path: Path, shape: tuple[int, int, int], reading: Reading = PLAIN, say: Say = lambda _: None
 ) -> Tensor:
-    """Images of another task, made to fit: uint8 ``[n, c, h, w]`` of ``shape``, resized (bilinear,
-    antialiased), grey or coloured as it is.
+    """Images of another task, converted: uint8 ``[n, c, h, w]`` of ``shape``, resized (bilinear,
+    antialiased), grey or coloured as ``shape`` requires.
 
     Raises:
-        DataError: nothing that can be read, or too few.
+        DataError: nothing can be read, or too few images.
     """
-    sizes_left = replace(reading, sizing=None, colour="auto", classes="")  # it is made to fit anyway
+    sizes_left = replace(reading, sizing=None, colour="auto", classes="")  # images are converted anyway
     return torch.stack([_fitted(image, shape) for image in _read(path, "another task", sizes_left, say)])
 
 
 def read_log(
     path: Path, shape: tuple[int, int, int], reading: Reading = PLAIN, say: Say = lambda _: None
 ) -> Tensor:
-    """Images that the victim was asked, as it was asked them: uint8 ``[n, c, h, w]``, each of ``shape``.
+    """Images that the victim was asked, unchanged: uint8 ``[n, c, h, w]``, each of ``shape``.
 
     Raises:
-        DataError: nothing that can be read, too few, or images of another shape.
+        DataError: nothing can be read, too few images, or images of another shape.
     """
     images = _read(path, "the query log", replace(reading, classes=""), say)
-    if shape[0] == 3:  # as in the data itself, grey images among coloured ones are coloured
+    if shape[0] == 3:  # as in the data itself, grey images among coloured ones become coloured
         images = [image.expand(3, -1, -1) for image in images]
     strange = sorted({tuple(image.shape) for image in images} - {shape})
     if strange:
@@ -71,7 +72,7 @@ def read_log(
 
 
 def _read(path: Path, what: str, reading: Reading, say: Say) -> list[Tensor]:
-    """Every image, uint8 ``[c, h, w]``, of whatever shapes."""
+    """All images, uint8 ``[c, h, w]``, of any shapes."""
     if path.suffix.lower() == ".zip" and path.is_file():
         with unpacked(path) as folder:
             return _read(folder, what, reading, say)
@@ -116,7 +117,7 @@ def _images(path: Path, what: str, reading: Reading, met: Met) -> list[Tensor]:
 
 
 def _held(images: Iterator[Tensor], path: Path, what: str) -> list[Tensor]:
-    """All of them, as long as memory has room for as much again, which putting them together takes."""
+    """All images, as long as there is as much memory again, which stacking them takes."""
     held, size, checked = [], 0, 0
     for image in images:
         held.append(image)
@@ -124,7 +125,7 @@ def _held(images: Iterator[Tensor], path: Path, what: str) -> list[Tensor]:
         if size >= checked:
             refuse_too_much(
                 size + STEP,
-                f"{path}: more than {len(held):,} images of {what} (fewer do, too), put together,",
+                f"{path}: more than {len(held):,} images of {what} (fewer are enough), put together,",
             )
             checked = size + STEP
     return held

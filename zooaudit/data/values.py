@@ -1,5 +1,5 @@
-"""What the numbers of arrays, and of images with more than 8 bits, stand for: scaled to 0 to 255 where that
-is certain, else refused."""
+"""The meaning of the numbers in arrays, and in images of more than 8 bits: scaled to 0 to 255 if it is
+certain, else refused."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -8,9 +8,9 @@ import numpy as np
 
 from zooaudit.errors import DataError
 
-FLAG = "say what black and white are: --value-range BLACK WHITE, for example 0 1, 0 255, -1 1 or 0 4095"
+FLAG = "state black and white: --value-range BLACK WHITE, for example 0 1, 0 255, -1 1 or 0 4095"
 STEP = 2**21
-"""Numbers scaled at a time: floats of all at once would be many times the result."""
+"""Numbers scaled at a time: floats of all would be many times the result."""
 
 
 def to_bytes(numbers: np.ndarray, black: float, white: float, where: str) -> np.ndarray:
@@ -29,7 +29,7 @@ def refuse_outside(ends: tuple[float, float], black: float, white: float, where:
     """Refuse numbers beyond black and white.
 
     Raises:
-        DataError: ``ends``, the lowest and the highest, lie outside.
+        DataError: ``ends``, the lowest and the highest number, lie outside.
     """
     low, high = ends
     slack = (white - black) * 1e-4
@@ -50,8 +50,8 @@ def all_to_bytes(numbers: np.ndarray, black: float, white: float, where: str) ->
 
 @dataclass(frozen=True)
 class Extent:
-    """The numbers of one array: their type, how many images of which shape, the lowest and
-    the highest; None where there are none."""
+    """The numbers of one array: their type, the number and shape of its images, the lowest and the highest;
+    None without images."""
 
     kind: np.dtype
     shape: tuple[int, ...]
@@ -59,16 +59,16 @@ class Extent:
 
 
 def extent(kind: np.dtype, shape: tuple[int, ...], blocks: Iterable[np.ndarray]) -> Extent:
-    """Of an array that comes in ``blocks``; a number that is none makes both ends so."""
+    """The extent of an array that comes in ``blocks``; a NaN in it makes both ends NaN."""
     ends = np.array([(float(block.min()), float(block.max())) for block in blocks if block.size])
     return Extent(kind, shape, (float(ends[:, 0].min()), float(ends[:, 1].max())) if len(ends) else None)
 
 
 def certain_range(arrays: Sequence[Extent], where: str) -> tuple[float, float]:
-    """What black and white must be in arrays of one data set, all parts of it together.
+    """The values of black and white in the arrays of one data set, all parts together.
 
     Raises:
-        DataError: more than one range would do, or none; or there are numbers that are none.
+        DataError: several ranges are possible, or none; or there are NaN.
     """
     kind = arrays[0].kind
     if len({array.kind.kind for array in arrays}) > 1:
@@ -84,18 +84,18 @@ def certain_range(arrays: Sequence[Extent], where: str) -> tuple[float, float]:
     low, high = (float(end) for end in (np.min(full, 0)[0], np.max(full, 0)[1]))
     if not np.isfinite([low, high]).all():
         raise DataError(
-            f"{where}: images hold numbers that are not finite; expected none: mend or leave out these images"
+            f"{where}: images hold numbers that are not finite; expected none: repair or leave out these"
+            " images"
         )
     for black, white in _plausible(kind, low, high):
         return black, white
     raise DataError(
-        f"{where}: images are {kind} from {low:g} to {high:g}, which may stand for more than one range;"
-        f" {FLAG}"
+        f"{where}: images are {kind} from {low:g} to {high:g}, which more than one range fits; {FLAG}"
     )
 
 
 def _plausible(kind: np.dtype, low: float, high: float) -> list[tuple[float, float]]:
-    """The one range that fills what it has, or nothing."""
+    """The one range that the numbers fill, or nothing."""
     if kind.kind == "f" and low >= 0 and low < 0.1 and 0.9 < high <= 1:
         return [(0.0, 1.0)]
     if kind.kind == "f" and low == -1 and high == 1:

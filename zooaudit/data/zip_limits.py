@@ -1,4 +1,4 @@
-"""How much a stranger's zip says that it holds, before any of it is read or even listed."""
+"""Check the stated size of a stranger's zip before it is read or even listed."""
 
 import os
 import struct
@@ -9,16 +9,16 @@ from pathlib import Path
 END, END_BYTES = b"PK\x05\x06", 22
 LONG_LOCATOR, LOCATOR_BYTES, LONG_END_BYTES = b"PK\x06\x07", 20, 56
 ENTRY_BYTES = 46 + 512
-"""Of a listed member with a long name."""
+"""Bytes of an entry in the list of members with a long name."""
 RATIO, SMALL = 50, 2**26
-"""Weights hardly shrink; what grows by more than that, and is not small, is refused."""
+"""Weights hardly compress; a zip that is not small and grows by more than this factor is refused."""
 
 
 def check_listing(path: Path, most_members: int) -> None:
-    """Refuse a zip whose list of members is longer than so many can have: Python makes an object of each.
+    """Refuse a zip whose list of members is too long for this many: Python makes an object of each.
 
     Raises:
-        ValueError: it is; says what was found and what was expected.
+        ValueError: says what was found and what was expected.
     """
     size = _listing_bytes(path)
     if size > most_members * ENTRY_BYTES:
@@ -26,10 +26,10 @@ def check_listing(path: Path, most_members: int) -> None:
 
 
 def check_members(path: Path, members: Sequence[zipfile.ZipInfo], most_members: int, most_bytes: int) -> None:
-    """Refuse a zip with too many members, with one twice, or whose members together unpack to too much.
+    """Refuse a zip with too many members, a repeated one, or members that together unpack to too much.
 
     Raises:
-        ValueError: which of it, what was found and what was expected.
+        ValueError: says what was found and what was expected.
     """
     if len(members) > most_members:
         raise ValueError(f"it has {len(members):,} members; expected {most_members:,} at most")
@@ -46,7 +46,7 @@ def check_members(path: Path, members: Sequence[zipfile.ZipInfo], most_members: 
 
 
 def _listing_bytes(path: Path) -> int:
-    """As the zip itself says at its end, in its short and its long form: the larger of them."""
+    """The larger of the lengths that the zip states at its end, in its short and its long form."""
     with path.open("rb") as file:
         length = file.seek(0, os.SEEK_END)
         start = max(length - END_BYTES - 65535 - LOCATOR_BYTES, 0)
@@ -54,7 +54,7 @@ def _listing_bytes(path: Path) -> int:
         tail = file.read()
         at = tail.rfind(END)
         found = [0]
-        while at >= 0:  # of several the reader takes one: whichever it is
+        while at >= 0:  # the reader may use any of several
             if at + END_BYTES <= len(tail):
                 found.append(struct.unpack_from("<I", tail, at + 12)[0] % 0xFFFFFFFF)
             locator = at - LOCATOR_BYTES

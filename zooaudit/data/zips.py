@@ -1,6 +1,6 @@
-"""A zip of a data folder, unpacked beside the system's temporary files for as long as it is read.
+"""A zip of a data folder, unpacked into a temporary folder while it is read.
 
-Image files that are too large for memory together are read from the zip itself afterwards, each by its place.
+Image files that together are too large for memory are later read from the zip itself, each by its position.
 """
 
 import contextlib
@@ -22,18 +22,18 @@ from zooaudit.errors import DataError
 
 MOST_FILES = 5_000_000
 RATIO = 200
-"""Images hardly shrink; what shrinks more than so many times, and is large, is refused."""
+"""Images hardly compress; a large zip that grows by more than this factor is refused."""
 LARGE = 2**30
 UTF8 = 0x800
 
 
 @contextlib.contextmanager
 def unpacked(path: Path) -> Iterator[Path]:
-    """A folder with what the zip holds, gone afterwards; errors about it name the zip.
+    """A temporary folder with the zip's content; errors about it name the zip.
 
     Raises:
-        DataError: it is damaged, encrypted, too large for the disk or a bomb, or holds
-            links or names that lead elsewhere.
+        DataError: it is damaged, encrypted, too large for the disk or a zip bomb, or holds links or names
+            that lead elsewhere.
     """
     with tempfile.TemporaryDirectory(prefix="zooaudit-data-") as scratch:
         try:
@@ -103,7 +103,7 @@ class _Member(NamedTuple):
 
 
 LOCAL = struct.Struct("<4s22xHH")
-"""What stands before a member's name: a mark, and at its end the lengths of name and extra field."""
+"""What precedes a member's content: a signature, and at its end the lengths of name and extra field."""
 
 
 class Zipped:
@@ -114,7 +114,7 @@ class Zipped:
         names: of the members, in order.
 
     Raises:
-        DataError: a member is not there, or is packed in a way that is not read by place.
+        DataError: a member is missing, or its compression does not allow reading it by position.
     """
 
     def __init__(self, path: Path, names: list[str]) -> None:
@@ -135,7 +135,7 @@ class Zipped:
         return len(self._members)
 
     def read(self, index: int) -> tuple[bytes, str]:
-        """The content of one, and its name for errors."""
+        """The content of one image, and its name for errors."""
         member = self._members[index]
         where = f"{self._path}/{member.name}"
         if member.size > LARGEST:
@@ -154,14 +154,14 @@ class Zipped:
             raw = b""
         if len(raw) != member.size or zlib.crc32(raw) != member.sum:
             raise DataError(
-                f"{where}: it is damaged, or the zip changed since it was read first; expected the data to"
-                " stay as it was"
+                f"{where}: it is damaged, or the zip has changed since it was first read; expected the data"
+                " to stay as it was"
             )
         return raw, where
 
 
 def plain_name(name: str) -> str:
-    """As a member is called when it is unpacked."""
+    """A member's name after unpacking."""
     return "/".join(part for part in name.split("/") if part not in ("", "."))
 
 

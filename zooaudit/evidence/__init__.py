@@ -1,8 +1,8 @@
-"""Evidence that holds up: a kit's commitment before anybody is asked, a pack that another
-can check, and the check.
+"""Evidence that holds up: a kit's commitment before a suspect is asked, a pack that somebody else can check,
+and the check.
 
-An owner may be dishonest. A kit whose references are invented accuses everybody; one whose copies were
-distilled from the suspect accuses that suspect. So whoever checks a pack recomputes its verdict, and then
-puts the kit to the test on models whose history he knows because he made them: innocent ones, which it must
-not accuse, and copies of the victim, which it must; and on the victim itself.
+An owner may be dishonest. A kit with invented references accuses everybody; one whose victim was distilled
+from the suspect accuses that suspect. So the checker of a pack recomputes its verdict, and then tests the kit
+on models that the checker trained, whose history is therefore known: fresh twins of the victim, among which
+the victim must still stand out, and references.
 """

@@ -1,5 +1,5 @@
-"""How good each model that a verdict is about or rests on is, on the same test images: whoever checks a pack
-sees at a glance whether references are as good as the suspect, and whether the victim is one of its twins."""
+"""The accuracy of each model in a verdict on the same test images: a checker sees whether references are as
+good as the suspect, and whether the victim resembles its twins."""
 
 import torch
 from torch import Tensor
@@ -12,12 +12,12 @@ from zooaudit.verdict.twin_test import TwinTest
 
 
 def accuracies(opened: Opened, by_kits: TwinTest, by_theirs: TwinTest | None) -> Finding:
-    """Told, and no ground for a verdict by itself: the rank among twins holds for a suspect and for
-    references of any accuracy.
+    """A finding that is only reported: the rank among twins is valid for a suspect and references of any
+    accuracy.
 
     Args:
         by_kits: the kit's test with the victim and fresh twins.
-        by_theirs: the same with the checker's references; None if he has none.
+        by_theirs: the same with the checker's references; None without any.
     """
     test, asked = opened.kit.twin_test, len(opened.answers)
     rows = [i for i, family in enumerate(test.families[:asked]) if family == NATURAL]

@@ -1,4 +1,4 @@
-"""What a pack alone can show: that it is one piece, and that its verdict follows from its answers."""
+"""What a pack alone can show: that it is consistent, and that its verdict follows from its answers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +16,7 @@ from zooaudit.verdict.several import corrected
 
 @dataclass(frozen=True)
 class Finding:
-    """One check of a pack: passed, failed, or None if it was not made, and why."""
+    """One check of a pack: whether it passed (None if it was not made), and why."""
 
     check: str
     passed: bool | None
@@ -24,13 +24,12 @@ class Finding:
 
 
 def recomputed(opened: Opened, committed: str = "") -> list[Finding]:
-    """What a pack alone can show: that it is one piece, and that its verdict follows from its answers."""
+    """The checks that need only the pack: that it is consistent, and that its verdict follows from its
+    answers."""
     meta = opened.evidence.meta
     found = [
         Finding("contents", True, "every file has the SHA-256 that its manifest states"),
-        Finding(
-            "answers", None, "they are the exporter's word: have the suspect asked again if that is in doubt"
-        ),
+        Finding("answers", None, "they are as the exporter states: have the suspect asked again if in doubt"),
         _settled(opened),
         Finding("commitment", None, f"give --commitment to compare it with {meta['commitment']}"),
         Finding(
@@ -46,7 +45,7 @@ def recomputed(opened: Opened, committed: str = "") -> list[Finding]:
 
 
 def _settled(opened: Opened) -> Finding:
-    """Whether the stated commitment is one to this kit, level, reading, horizon and kind of p-value."""
+    """Whether the stated commitment covers this kit, level, reading, horizon and kind of p-value."""
     meta = opened.evidence.meta
     settings = (meta["level"], meta["access"], meta["horizon"], meta["p_value"])
     here = commitment(opened.kit_artifact, *settings) | {"method": meta["method"], "version": meta["version"]}
@@ -72,7 +71,7 @@ def _verdict_again(opened: Opened) -> Finding:
     judged = as_one_of(opened, again.verdict)
     stated, found = meta["verdict"], wording.plain(judged)
     same = (
-        meta["read_as"] == again.access.name  # which the checker's models are read as, too
+        meta["read_as"] == again.access.name  # the checker's models are read in the same way
         and _alike(together.p_values[together.index], again.verdict.p_value)
         and all(stated[k] == found[k] for k in ("decision", "rank", "settled"))
         and _alike(stated["p_value"], found["p_value"])
@@ -80,7 +79,8 @@ def _verdict_again(opened: Opened) -> Finding:
     )
     text = f"{wording.headline(judged)}: {judged.reason}; {wording.frequency(judged)}"
     if len(together.p_values) > 1:
-        text += f" (with {len(together.p_values) - 1} other suspects, whose p-values are the exporter's word)"
+        others = len(together.p_values) - 1
+        text += f" (with {others} other suspects, whose p-values are as the exporter states)"
     return Finding(
         "verdict",
         same,
@@ -93,8 +93,8 @@ def _verdict_again(opened: Opened) -> Finding:
 
 
 def as_one_of(opened: Opened, verdict: TwinVerdict) -> TwinVerdict:
-    """A verdict on the pack's suspect as one of those that were judged together, whose
-    p-values are taken as the pack states them."""
+    """The verdict on the pack's suspect as one of those that were judged together, with the others' p-values
+    as the pack states them."""
     together = opened.together
     whole = [
         verdict if i == together.index else replace(verdict, p_value=p)
@@ -108,7 +108,7 @@ def _all_alike(one: Sequence[float], other: Sequence[float]) -> bool:
 
 
 def _alike(one: float | None, other: float | None) -> bool:
-    """Up to the last bits, which another processor may round otherwise."""
+    """Whether numbers agree up to the last bits, which another processor may round differently."""
     return (
         one is other if one is None or other is None else bool(np.isclose(one, other, rtol=1e-6, atol=1e-6))
     )

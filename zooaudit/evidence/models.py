@@ -1,5 +1,4 @@
-"""Put somebody else's kit to the test on twins that the checker trains himself: does the
-victim still stand out among them?"""
+"""Test somebody else's kit with twins that the checker trains: does the victim still stand out among them?"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -39,16 +38,16 @@ from zooaudit.zoo.spec import ModelSpec, Role
 
 @dataclass(frozen=True)
 class Trial:
-    """What the checker makes.
+    """The checker's settings.
 
     Attributes:
         twins: fresh twins of the victim.
-        references: models of other procedures, None for as many as the kit's recipe has; 0
-            takes the kit's word for its own alone.
-        start: the public checkpoint that his references begin with, as he allows it; None for none.
-        checkpoints: those that the recipe's nets begin with, as he has them.
-        seed: nobody but he may know it beforehand: a victim could be made that stands out
-            among just his twins.
+        references: models of other procedures; None for as many as the kit's recipe has; 0 to rely on the
+            kit's own alone.
+        start: the public checkpoint that the references begin with, as the checker allows it; None for none.
+        checkpoints: the checker's copies of those that the recipe's nets begin with.
+        seed: must be unknown to the owner beforehand, who could otherwise make a victim that stands out among
+            just these twins.
     """
 
     twins: int = 19
@@ -59,13 +58,13 @@ class Trial:
 
     def __post_init__(self) -> None:
         if self.twins < 3:
-            raise InputError(f"{self.twins} twins show nothing; take 19 at least, for level .05")
+            raise InputError(f"{self.twins} twins show nothing; take at least 19, for level .05")
 
 
 @dataclass(frozen=True, eq=False)
 class Fresh:
     """What the checker trained and asked: the kit's test with the victim and the fresh twins that learnt as
-    its candidates; and the same with the checker's references, None if he has none."""
+    its candidates; and the same with the checker's references, None without any."""
 
     by_kits: TwinTest
     by_theirs: TwinTest | None
@@ -81,17 +80,16 @@ def crosscheck(
     trial: Trial,
     training: OwnTraining | None = None,
 ) -> list[Finding]:
-    """Train fresh twins of the victim in the checker's own store and rank it among these.
+    """Train fresh twins of the victim in the checker's own store, and rank the victim among them.
 
     Args:
-        pack: holds the victim's weights.
-        dataset: the victim's domain, the checker's own copy of it.
+        pack: contains the victim's weights.
+        dataset: the victim's domain, from the checker's own copy.
         artifacts: the checker's store; finished models are used again.
         training: the owner's procedure as the checker allows it; a pack never chooses which code runs here.
 
     Raises:
-        InputError: the data is not what the kit was made on, the seed is the owner's, or
-            the twins cannot confirm anything.
+        InputError: the data is not the kit's, the seed is the owner's, or the twins cannot confirm anything.
     """
     kit = opened.kit
     if kit.facts.get("data") != dataset.digest:
@@ -112,7 +110,7 @@ def crosscheck(
     found.append(parts.itself(opened, recipe, victim, dataset))
     try:
         places(kit.twin_test, recipe.twin_test, recipe.seed, dataset)
-    except DataError as error:  # made up, so nothing that is asked by them confirms anything
+    except DataError as error:  # the questions are made up, so answers to them confirm nothing
         return [*found, Finding("lessons", False, str(error))]
     if kit.twin_test.twins == 0:
         return [
@@ -128,7 +126,7 @@ def crosscheck(
 
 
 def _check_enough(opened: Opened, trial: Trial) -> None:
-    """Refuse so few twins that they could confirm no accusation, before any is trained."""
+    """Refuse too few twins to confirm any accusation, before any is trained."""
     meta, count = opened.evidence.meta, len(opened.together.p_values)
     needed = twins_for(meta["level"] / (count if opened.together.correction == "holm" else 1))
     if meta["p_value"] == "rank" and meta["verdict"]["decision"] == Decision.STOLEN and trial.twins < needed:
@@ -139,7 +137,7 @@ def _check_enough(opened: Opened, trial: Trial) -> None:
 
 
 def _training(opened: Opened, training: OwnTraining | None) -> Finding:
-    """Whether what trains the checker's twins is what the owner committed to."""
+    """Whether the checker's twins are trained by what the owner committed to."""
     committed = committed_training(opened.kit.facts)
     if training is None or committed is None:
         return Finding("training", True, "twins are trained by zooaudit's own recipe")
@@ -147,13 +145,13 @@ def _training(opened: Opened, training: OwnTraining | None) -> Finding:
     if steps.settled(training) == steps.settled(committed):
         return Finding("training", True, text)
     here = f"{training.function or training.command!r}, SHA-256 {training.code[:16]}"
-    return Finding("training", None, f"{text}; here {here}: see whether they train alike")
+    return Finding("training", None, f"{text}; here {here}: compare the two")
 
 
 def _specs(
     recipe: Recipe, victim: str, dataset: Dataset, training: OwnTraining | None, trial: Trial
 ) -> list[ModelSpec]:
-    """Fresh twins, and references."""
+    """Specs of fresh twins and references."""
     if lacking := [
         c
         for c in recipe.zoo.checkpoints
@@ -164,7 +162,7 @@ def _specs(
             f"models of the kit's recipe begin with a checkpoint of {first.net}, SHA-256"
             f" {first.weights[:16]}; expected the same file of yours: --checkpoint {first.net}=FILE"
         )
-    # A pack never chooses what is run or read here.
+    # A pack never chooses which code is run or which file is read here.
     zoo = replace(recipe.zoo, twins=1, start=trial.start, checkpoints=trial.checkpoints)
     (pattern,) = twin_specs(replace(recipe, zoo=zoo), victim, dataset, training)
     seeds = [derive(trial.seed, "fresh twin", i) for i in range(trial.twins)]
@@ -185,7 +183,7 @@ def _fresh(
     farm: Farm,
     watch: Watch,
 ) -> Fresh:
-    """Train what is missing and ask all of it the kit's questions."""
+    """Train the missing models and ask all of them the kit's questions."""
     victim = opened.kit.victim
     plan = Plan(victim, tuple(specs))
     if missing := zoo_plan.missing_models(plan, artifacts):
@@ -240,13 +238,13 @@ def _among(
 
 
 def _confirmed(opened: Opened, fresh: Fresh, trial: Trial) -> list[Finding]:
-    """The victim among the fresh twins, with the kit's references and with the checker's; and the kit's twins
-    beside the fresh ones."""
+    """Rank the victim among the fresh twins, with the kit's references and with the checker's; and compare
+    the kit's twins with the fresh ones."""
     with_kits = fresh.by_kits
     learnt = with_kits.twins
     if learnt < 3:
         why = (
-            f"only {learnt} of {trial.twins} fresh twins learnt: what is committed to does not train the"
+            f"only {learnt} of {trial.twins} fresh twins learnt: the committed procedure does not train the"
             " victim's twins"
         )
         return [Finding("fresh twins", _unless_silent(opened, False), why)]
@@ -266,8 +264,7 @@ def _confirmed(opened: Opened, fresh: Fresh, trial: Trial) -> list[Finding]:
 
 
 def _ranked(opened: Opened, test: TwinTest, name: str, whose: str) -> Finding:
-    """The pack's decision again, among fresh twins. What the suspect was asked before the
-    owner stopped is all that there is."""
+    """The pack's decision again, among fresh twins, from the same answers: the suspect is not asked again."""
     meta = opened.evidence.meta
     again: Examined = test.judge(
         opened.answers, meta["level"], Access.named(meta["read_as"]), meta["p_value"], len(opened.answers)
@@ -287,7 +284,7 @@ def _ranked(opened: Opened, test: TwinTest, name: str, whose: str) -> Finding:
 
 
 def _unless_silent(opened: Opened, passed: bool) -> bool | None:
-    """A kit that accuses nobody is not a frame."""
+    """A failed check, unless the kit accuses nobody and so cannot harm anybody."""
     return (
         None if opened.evidence.meta["verdict"]["decision"] == Decision.CANNOT_TELL and not passed else passed
     )

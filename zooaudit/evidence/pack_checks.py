@@ -1,4 +1,4 @@
-"""Whether a pack of evidence is whole: its marker, its files, its tables."""
+"""Check that an evidence pack is complete: its marker, its files, its tables."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ from zooaudit.storage.artifact import Artifact
 from zooaudit.storage.artifacts import FORMAT, MARKER, Artifacts
 
 CHANGED = "the pack was changed or damaged; ask for it again"
-"""What the receiver of a pack can do about it: he has no store to repair."""
+"""The remedy for the receiver of a pack, who has no store to repair."""
 MOST_COLUMNS = 1_000_000
 MOST_MARKER = 4096
 
@@ -26,7 +26,7 @@ def no_pack(path: Path, why: object) -> InputError:
 
 
 def check_marker(path: Path, folder: Path) -> None:
-    """Whether the folder is a store of this version."""
+    """Check that the folder is a store of this version."""
     marker = folder / MARKER
     if not marker.is_file():
         if not (folder / "manifests").is_dir():
@@ -69,7 +69,7 @@ def _check_file(artifact: Artifact, name: str) -> None:
 
 
 def check_types(meta: dict[str, Any], together: Together) -> None:
-    """Raise TypeError or IndexError unless numbers are numbers: a pack is anybody's."""
+    """Raise TypeError or IndexError unless numbers are numbers: a pack may come from anybody."""
     together.p_values[together.index]
     numbers = [meta["level"], *(p for p in together.p_values if p is not None)]
     whole = [meta["queries"], meta["horizon"], meta["columns"], together.index]
@@ -89,7 +89,7 @@ def check_types(meta: dict[str, Any], together: Together) -> None:
         not isinstance(verdict, dict)
         or not {"decision", "p_value", "rank", "settled", "statistics", "reason"} <= verdict.keys()
     ):
-        raise TypeError("a verdict that is none")
+        raise TypeError("a verdict that is not valid")
     stated = [*verdict["statistics"], *([] if verdict["p_value"] is None else [verdict["p_value"]])]
     if not all(isinstance(n, int | float) for n in stated):
-        raise TypeError("a verdict's number that is none")
+        raise TypeError("an invalid number in a verdict")

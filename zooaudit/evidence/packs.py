@@ -1,4 +1,4 @@
-"""Evidence and the kit that it rests on in one file, for somebody else; and such a file read again."""
+"""Pack evidence with its kit in one file for somebody else, and read such a file."""
 
 import lzma
 import tempfile
@@ -47,21 +47,20 @@ from zooaudit.verdict.grouping import MOST as GROUPS
 from zooaudit.verdict.twin_test import TwinTest
 
 MOST_BYTES = 4 * 2**30
-"""Of an unpacked pack."""
+"""The most bytes of an unpacked pack."""
 MOST_MEMBERS = 1000
-"""Of a pack: a dozen are needed."""
+"""The most members of a pack: a dozen are needed."""
 
 
 def export(artifacts: Artifacts, id_: str, out: Path, with_victim: bool = False) -> Path:
-    """Pack evidence and the kit that it rests on into one file, and the victim's weights if
-    the checker is trusted with them.
+    """Pack evidence and its kit into one file, and the victim's weights if the checker is trusted with them.
 
     Args:
-        id_: the evidence's, or the start of it if only one has that.
+        id_: the evidence's, or the start of it if that is unique.
 
     Raises:
         UnknownNameError, MissingArtifactError: the store lacks one of them.
-        InputError: there is a file of that name, or it cannot be written.
+        InputError: the file exists, or cannot be written.
     """
     check_new(out)
     evidence = artifacts.named(KIND, id_, "'zooaudit score'")
@@ -81,13 +80,13 @@ def export(artifacts: Artifacts, id_: str, out: Path, with_victim: bool = False)
 
 @contextmanager
 def opened(path: Path) -> Iterator[Artifacts]:
-    """A pack as a store of its own, for as long as it is looked at; everything in it has
-    the SHA-256 that its manifests state.
+    """Open a pack as a store, for as long as the context lasts; everything in it has the SHA-256 in its
+    manifests.
 
     Raises:
-        InputError: no file, or no pack: names that leave the folder and contents beyond
-            ``MOST_BYTES`` are not unpacked.
-        RejectedError: a pack of which something is missing, or is not what it states.
+        InputError: there is no such file, or it is not a pack: names that leave the folder, and contents
+            beyond ``MOST_BYTES``, are not unpacked.
+        RejectedError: a part is missing, or does not match its manifest.
     """
     if not path.is_file():
         raise InputError(f"{path} does not exist; expected a pack that 'zooaudit evidence export' made")
@@ -105,7 +104,7 @@ def _unpack(path: Path, folder: str) -> None:
         archive = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
         raise InputError(
-            f"{path} is not a pack ({error}): it is truncated, or no ZIP: ask for it again"
+            f"{path} is not a pack ({error}): it is truncated, or not a ZIP: ask for it again"
         ) from error
     except ValueError as error:
         raise no_pack(path, error) from error
@@ -146,7 +145,7 @@ class Opened:
 
     @property
     def identity(self) -> dict[str, str]:
-        """What identifies it: the same in ``evidence verify`` and on the page that ``explain`` makes."""
+        """What identifies the pack: the same in ``evidence verify`` and on the page of ``explain``."""
         return {
             "suspect": last_part(self.evidence.meta["suspect"]),
             "evidence": self.evidence.id,
@@ -159,11 +158,11 @@ class Opened:
 
     @staticmethod
     def of(pack: Artifacts) -> "Opened":
-        """Read all of it; every file is checked against its SHA-256.
+        """Read the whole pack; every file is checked against its SHA-256.
 
         Raises:
-            InputError: it cannot be read: another version made it.
-            RejectedError: not one piece of evidence and its kit, or they contradict themselves.
+            InputError: another version made it, so it cannot be read.
+            RejectedError: not one piece of evidence with its kit, or the two contradict each other.
         """
         ids = pack.ids(KIND)
         if len(ids) != 1:
@@ -208,8 +207,8 @@ class Opened:
 
 
 def _check_test(test: TwinTest) -> None:
-    """Raise TypeError unless a kit's twin test is one piece: answers of all candidates and
-    references to all questions."""
+    """Raise TypeError unless a kit's twin test is complete: answers of all candidates and references to all
+    questions."""
     asked, columns = len(test.images), test.answers.shape[-1]
     shapes = [(test.answers, len(test.candidates)), (test.reference_answers, len(test.references))]
     whole = (
@@ -241,7 +240,7 @@ def _check_test(test: TwinTest) -> None:
     whole &= all(given.shape == test.answers.shape for given in hidden)
     whole &= test.defended is not None or not hidden
     answers = [*behind, *foreseen, *hidden, *(given for given, _ in shapes)]
-    # False of NaN
+    # Comparisons with NaN are false.
     sound = all(bool(((given >= 0) & (given <= 1 + SUM_TOLERANCE)).all()) for given in answers)
     numbers = all(isinstance(c.accuracy, int | float) for c in test.candidates)
     if not (whole and rising and named and sound and numbers):

@@ -1,5 +1,5 @@
-"""What of a kit can be made again from the victim and the data: its UAP, its questions, the
-victim's own answers."""
+"""Make parts of a kit again from the victim and the data: its UAP, its questions, the victim's own
+answers."""
 
 from collections.abc import Iterable
 
@@ -20,15 +20,15 @@ from zooaudit.zoo.attacks.defended import shown
 from zooaudit.zoo.fit import accuracy
 
 TOLERANCE = 1e-3
-"""Of a UAP made again, L-inf: so far rounding on another processor may take it."""
+"""How far a remade UAP may differ, L-inf, because another processor rounds differently."""
 ANOTHER = 0.5
-"""Cosine under which a UAP made again is another one, whatever the processor."""
+"""Cosine below which a remade UAP is a different one, whatever the processor."""
 ROUNDING = 0.02
-"""Of probabilities and accuracies that another processor gives, at most."""
+"""How far probabilities and accuracies may differ on another processor."""
 
 
 def uap_again(opened: Opened, recipe: Recipe, victim: steps.Victim, dataset: Dataset) -> Finding:
-    """The UAP, made again from the recipe's seed."""
+    """Make the UAP again from the recipe's seed, and compare."""
     made, stated = steps.crafted(recipe, victim, dataset).v.cpu(), opened.kit.v
     apart = float((made - stated).abs().max())
     alike = float(torch.nn.functional.cosine_similarity(made.flatten(), stated.flatten(), dim=0))
@@ -45,8 +45,8 @@ def uap_again(opened: Opened, recipe: Recipe, victim: steps.Victim, dataset: Dat
 
 
 def questions(opened: Opened, recipe: Recipe, dataset: Dataset) -> Finding:
-    """Whether the questions are what they are called: test images that nothing trains on,
-    and textures made from the recipe's seed.
+    """Whether the questions are of the stated kinds: test images that no model trains on, and textures made
+    from the recipe's seed.
 
     Images of another task and a query log are the owner's own; fresh twins are asked them too.
     """
@@ -59,7 +59,7 @@ def questions(opened: Opened, recipe: Recipe, dataset: Dataset) -> Finding:
     strange = sum(key not in known for key in _listed(test.images[natural], test.labels[natural].tolist()))
     text = (
         f"{strange} of {len(natural)} images, with their labels, are not among the {len(free)} test images"
-        " that nothing trains on"
+        " that no model trains on"
     )
     if foreign:
         made = _keys(textures(config.pool // 2, dataset.image_shape, recipe.seed))
@@ -68,12 +68,12 @@ def questions(opened: Opened, recipe: Recipe, dataset: Dataset) -> Finding:
             f"{other} of them the owner's own" if other else "textures of the recipe's seed"
         )
     if log:
-        text += f"; {len(log)} of a query log, which is the owner's word"
+        text += f"; {len(log)} of a query log, which the owner chose"
     return Finding("questions", strange == 0, text)
 
 
 def itself(opened: Opened, recipe: Recipe, victim: steps.Victim, dataset: Dataset) -> Finding:
-    """Whether the victim gives the answers, and has the accuracy, that the kit states of it."""
+    """Whether the victim has the answers and the accuracy that the kit states."""
     test, device = opened.kit.twin_test, dataset.train.images.device
     black_box = TorchBlackBox(victim.module.to(device), test.num_classes, victim.id)
     given = torch.cat([black_box.ask(batch.to(device)).cpu() for batch in test.questions().split(500)])
@@ -98,7 +98,7 @@ def _keys(images: Images, labels: Iterable[int] = ()) -> set[tuple[bytes, ...]]:
 
 
 def _listed(images: Images, labels: Iterable[int] = ()) -> list[tuple[bytes, ...]]:
-    """Images, with their labels if there are any, as something that can be looked up."""
+    """Images, with their labels if there are any, as hashable keys."""
     content = [image.cpu().numpy().tobytes() for part in images.split(500) for image in part]
     named = [str(label).encode() for label in labels]
     return list(zip(content, named, strict=True)) if named else [(c,) for c in content]

@@ -1,5 +1,4 @@
-"""A kit's commitment before anybody is asked, and the answers and verdict that are kept as
-evidence afterwards."""
+"""A kit's commitment before a suspect is asked, and the answers and verdict that are stored as evidence."""
 
 import hashlib
 import json
@@ -27,19 +26,19 @@ from zooaudit.verdict.examined import Examined
 KIND = "evidence"
 ANSWERS = "answers.parquet"
 METHOD = versions_of("encoder", "verdict")
-"""What a verdict follows from beside kit and answers."""
+"""What a verdict depends on besides kit and answers."""
 SETTLED = ("kit", "kit_sha256", "level", "access", "horizon", "p_value", "method", "version")
-"""What a commitment is to."""
+"""The fields that a commitment covers."""
 
 
 def commitment(
     kit: Artifact, level: float | None = None, access: str = SEEN, horizon: int | None = None, by: By = "rank"
 ) -> dict[str, Any]:
-    """What an owner lets somebody timestamp before a suspect is asked: kit, level, how answers are read, how
-    many questions at most, what the p-value is, the method, and one digest of all.
+    """What an owner has somebody timestamp before a suspect is asked: kit, level, access, number of
+    questions, kind of p-value, method, and one digest of all.
 
     Raises:
-        ConfigError: no such level, access or horizon.
+        ConfigError: the kit has no such level, access or horizon.
     """
     test = kit.meta["twin_test"]
     horizon = test["looks"][-1] if horizon is None else horizon
@@ -65,14 +64,14 @@ def commitment(
 
 
 def digest(settled: Mapping[str, Any]) -> str:
-    """The one digest of all that a commitment is to: ``SETTLED``."""
+    """The digest of all fields that a commitment covers, ``SETTLED``."""
     return hashlib.sha256(canonical_json({k: settled[k] for k in SETTLED}).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class Together:
-    """The suspects that were judged at once: how their p-values were corrected, all of them by themselves,
-    and which this one is."""
+    """Suspects that were judged together: the correction of their p-values, each p-value by itself, and the
+    index of this suspect."""
 
     correction: Correction
     p_values: tuple[float | None, ...]
@@ -94,14 +93,13 @@ def keep(
     """Store a suspect's raw answers and the verdict on them; returns the evidence's id.
 
     Args:
-        access: as it was committed to.
-        together: the suspects that it was judged with; by default it was alone.
+        access: as committed to.
+        together: the suspects that it was judged with; by default none.
         final: the verdict as one of them.
         sha256: of the suspect's files, if there are any.
-        contract: how it was asked: what was ``said`` and what was ``seen``; nothing where
-            neither is anything.
-        answered: when the ``first`` and the ``last`` answer of an API came, UTC, None where
-            that is not known.
+        contract: how it was asked: the contract as stated (``said``) and as inferred (``seen``); empty
+            without either.
+        answered: when the ``first`` and the ``last`` answer of an API came, UTC, None if unknown.
     """
     alone = Together("none", (found.verdict.p_value,), 0)
     meta = commitment(kit, found.verdict.level, access, found.verdict.budget, found.verdict.by) | {
@@ -128,5 +126,6 @@ def _table(answers: Tensor) -> pa.Table:
 
 
 def schema(columns: int) -> pa.Schema:
-    """One row a query, in the order of the twin test's images; as many columns as the suspect has classes."""
+    """One row for each query, in the order of the twin test's images; one column for each of the suspect's
+    classes."""
     return pa.schema([("query", pa.int32()), ("probabilities", pa.list_(pa.float32(), columns))])

@@ -1,5 +1,5 @@
-"""Whether the twins that a kit states, whose weights nobody shows, are draws of the
-procedure that trained the checker's."""
+"""Whether a kit's twins, whose weights are not shown, are draws of the procedure that trained the checker's
+twins."""
 
 from collections.abc import Sequence
 
@@ -14,16 +14,15 @@ from zooaudit.verdict.grouping import groups
 from zooaudit.verdict.twin_test import TwinTest
 
 REJECT = 0.01
-"""Chance with which twins that are draws of the procedure are rejected, over all that is compared."""
+"""Chance that twins that are draws of the procedure are rejected, over all numbers compared."""
 FEWEST = 3
 
 
 def stated_twins(test: TwinTest, candidates: Sequence[Candidate], answers: Tensor) -> Finding:
     """Compare the kit's twins with fresh ones by rank sums, number by number.
 
-    Each number is of one twin and treats all twins alike, the kit's and the fresh: so if
-    all are draws of one procedure, which of them are the kit's is as good as drawn, and the
-    rank sums have their usual distribution.
+    Each number belongs to one twin and treats all twins alike, the kit's and the fresh ones. So if all are
+    draws of one procedure, the kit's are a random subset, and the rank sums have their usual distribution.
 
     Args:
         test: the kit's.

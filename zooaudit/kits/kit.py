@@ -1,4 +1,4 @@
-"""The audit kit: all that auditing suspects of one victim needs, immutable, named by its digest."""
+"""The audit kit: all that is needed to audit suspects of one victim; immutable, named by its digest."""
 
 import hashlib
 import json
@@ -32,17 +32,18 @@ from zooaudit.zoo.spec import Role
 
 KIND = "kit"
 FIRST = "asked_as"
-"""Fact of a kit that was made from another one by adding twins: the id under which its suspects are asked."""
+"""The field of a kit that was made from another one by adding twins: the id under which its suspects are
+asked."""
 TENSORS, REFERENCES = "kit.safetensors", "references.parquet"
 REFERENCE_SCHEMA = pa.schema([("model", pa.string()), ("similarities", pa.list_(pa.float32()))])
 
 
 def asked_as(kit: Artifact) -> str:
-    """The kit id that ledgers of APIs and files of questions bear: the same whatever twins
-    were added, since the questions are."""
+    """The kit id in APIs' ledgers and in files of questions. Adding twins does not change it, since the
+    questions stay the same."""
     facts = kit.meta.get("facts")
     result = facts.get(FIRST, kit.id) if isinstance(facts, dict) else kit.id
-    if not isinstance(result, str) or not NAME.fullmatch(result):  # it becomes a part of a file's name
+    if not isinstance(result, str) or not NAME.fullmatch(result):  # it becomes part of a file name
         raise DamagedArtifactError(
             f"kit {kit.id} says that it is asked as {str(result)[:80]!r}; expected a kit's id"
         )
@@ -58,11 +59,11 @@ class Kit:
         v: the UAP, float32 ``[c, h, w]``.
         points: datapoints by view, uint8 ``[views, N, c, h, w]``.
         victim_answers: float32 ``[views, N, 2, K]``.
-        references: of the paper's test: similarities float32 ``[models, views]`` of homologous models that
+        references: for the paper's test: similarities float32 ``[models, views]`` of homologous models that
             did not train the encoder.
-        verdict: of the paper's test.
-        twin_test: what the verdict asks and rests on.
-        facts: what the report states beside a verdict (fooling rate, look-alikes flagged, ...).
+        verdict: settings of the paper's test.
+        twin_test: the twin test's questions and answers.
+        facts: shown in the report (fooling rate, look-alikes flagged, ...).
     """
 
     victim: str
@@ -79,7 +80,7 @@ class Kit:
     facts: dict[str, Any]
 
     def named(self, others: int | None = None) -> tuple[str, ...]:
-        """Names of a suspect's classes: the kit's, or numbers where the suspect has ``others`` of its own."""
+        """Names of a suspect's classes: the kit's, or numbers if the suspect has ``others`` of its own."""
         return self.classes if others in (None, self.num_classes) else tuple(map(str, range(others or 0)))
 
     @property
@@ -93,15 +94,14 @@ class Kit:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the classes, in the order of the answers; their numbers for kits that
-        were made without."""
+        """Names of the classes, in the order of the answers; their numbers for kits without names."""
         return tuple(self.facts.get("classes") or map(str, range(self.num_classes)))
 
     def questions(self, views: int | None = None) -> Tensor:
-        """Every image to ask for the paper's test: float ``[views, N, 2, c, h, w]`` in [0, 1].
+        """All images of the paper's test: float ``[views, N, 2, c, h, w]`` in [0, 1].
 
         Raises:
-            ConfigError: more views than there are, or fewer than the test draws.
+            ConfigError: more views than the kit has, or fewer than the test draws.
         """
         most, n = self.points.shape[:2]
         views = most if views is None else views
@@ -127,13 +127,13 @@ class Kit:
         return answers.view(views, -1, 2, answers.shape[-1])
 
     def similarities(self, answers: Tensor) -> np.ndarray:
-        """Similarities ``[views]`` of raw answers ``[views, N, 2, K]``, to the kit's first
-        views, to the victim's."""
+        """Similarities ``[views]`` to the victim, of raw answers ``[views, N, 2, K]`` to the kit's first
+        views."""
         return self.similarities_of([answers])[0]
 
     def similarities_of(self, answers: Sequence[Tensor]) -> list[np.ndarray]:
-        """``similarities`` of several suspects, which go through the encoder together; to
-        the bit what each has by itself."""
+        """``similarities`` of several suspects, which go through the encoder together; bit for bit what each
+        has by itself."""
         if not answers:
             return []
         suspects, victim = torch.cat([fingerprints(a) for a in answers]), fingerprints(self.victim_answers)
@@ -141,25 +141,25 @@ class Kit:
         return np.split(found, np.cumsum([len(a) for a in answers])[:-1])
 
     def judge(self, name: str, scores: np.ndarray) -> Verdict:
-        """The verdict on one suspect's similarities; a suspect that is itself a reference
-        is left out of them."""
+        """The verdict on a suspect's similarities; a suspect that is itself a reference is left out of the
+        references."""
         others = np.array([i != name for i in self.reference_ids], dtype=bool)
         return decide(scores, self.references[others], self.verdict, derive(self.seed, "verdict", name))
 
     def score(self, name: str, suspect: BlackBox) -> tuple[np.ndarray, Verdict]:
-        """Ask a suspect everything and judge it: its similarities ``[views]`` and the verdict."""
+        """Ask a suspect all questions and judge it: its similarities ``[views]`` and the verdict."""
         return self.score_answers(name, ask(suspect, self.questions()))
 
     def score_answers(self, name: str, answers: Tensor) -> tuple[np.ndarray, Verdict]:
-        """Judge a suspect by its answers to ``questions``, whoever asked them: as ``score``, to the bit.
+        """Judge a suspect by its answers to ``questions``; bit for bit as ``score``.
 
         Args:
-            name: the suspect's; the draws of the t-test depend on it.
-            answers: probabilities float32 ``[views, N, 2, K]``, to all views or to as many
-                as the test draws at least.
+            name: the suspect's; the random draws of the t-test depend on it.
+            answers: probabilities float32 ``[views, N, 2, K]``, to all views, or at least to as many as the
+                test draws.
 
         Raises:
-            AnswersError: they are not that.
+            AnswersError: the answers have another form.
         """
         views = min(max(len(answers), self.verdict.fingerprints), len(self.points)) if answers.ndim else 0
         check_answers(answers, (views, *self.victim_answers.shape[1:]))
@@ -168,13 +168,13 @@ class Kit:
 
     @property
     def trial(self) -> str:
-        """That nobody is to be accused by this kit, if a trial recipe made it; see
+        """A warning not to accuse anybody by this kit, if a trial recipe made it; see
         :func:`zooaudit.recipes.named.trial`."""
         return _made_by(self.facts)["trial"]
 
     @property
     def caution(self) -> str:
-        """What has to be said beside each verdict: how often this kit accused innocent look-alikes."""
+        """The caution for each verdict: how often this kit accused innocent look-alikes."""
         accused, of = self.facts.get("accused", {}).get(str(Role.LOOK_ALIKE), [0, 0])
         return (
             f"the paper's test accused {accused} of {of} innocent look-alikes (models extracted from somebody"
@@ -183,13 +183,13 @@ class Kit:
 
 
 def answers_digest(answers: Tensor) -> str:
-    """SHA-256 of raw answers ``[views, N, 2, K]`` as little-endian float32: which answers a
-    verdict is about."""
+    """SHA-256 of raw answers ``[views, N, 2, K]`` as little-endian float32, to identify the answers of a
+    verdict."""
     return hashlib.sha256(answers.detach().cpu().contiguous().numpy().astype("<f4").tobytes()).hexdigest()
 
 
 def made_by(kit: Artifact) -> dict[str, str]:
-    """Recipe and data set of a stored kit, "" where it does not say, and ``trial`` as of :class:`Kit`."""
+    """Recipe and data set of a stored kit, "" if unknown, and ``trial`` as in :class:`Kit`."""
     return _made_by(kit.meta.get("facts"))
 
 
@@ -223,12 +223,12 @@ def save_kit(artifacts: Artifacts, kit: Kit) -> Artifact:
 
 
 def load_kit(artifacts: Artifacts, id_: str) -> Kit:
-    """Read a kit by its id, or by the start of it; see ``find_kit``."""
+    """Read a kit by its id, or the start of it; see ``find_kit``."""
     return read_kit(find_kit(artifacts, id_))
 
 
 def find_kit(artifacts: Artifacts, id_: str) -> Artifact:
-    """A kit's artifact by its id, or by the start of it if only one kit has that.
+    """A kit's artifact by its id, or by the start of it if that is unique.
 
     Raises:
         UnknownNameError: no kit, or more than one, has that id.
@@ -237,10 +237,10 @@ def find_kit(artifacts: Artifacts, id_: str) -> Artifact:
 
 
 def read_kit(artifact: Artifact) -> Kit:
-    """The kit that an artifact holds.
+    """Read the kit in an artifact.
 
     Raises:
-        DamagedArtifactError: a file of it is not what its manifest says.
+        DamagedArtifactError: a file does not match its manifest.
     """
     meta, tensors = artifact.meta, artifact.tensors(TENSORS)
     settings: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in meta["encoder"].items()}

@@ -37,8 +37,8 @@ def border_points(model: nn.Module, first: Tensor, second: Tensor) -> tuple[Tens
 
 
 def last_layer_border(model: nn.Module, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-    """Images that the model's last layer sees on the border between two others: bisected
-    there, then searched for.
+    """Images that the model's last layer sees on the border between two others: bisected there, then searched
+    for.
 
     *Ours*: bisection in the last layer gives a point of that layer, not an image. The image is found from the
     middle of the pair by Adam on the squared distance of its representation, and kept within [0, 1].

@@ -40,18 +40,18 @@ def choose_points(features: Tensor, config: FingerprintConfig, seed: int) -> Ten
     """Choose the datapoints of every view.
 
     View 0 has the member of each cluster that is nearest to its centre; the others draw from the rest of the
-    cluster, without replacement, so that views share no image. Only where ``small_clusters`` is ``repeat`` is
-    a cluster that has been used up drawn from anew.
+    cluster, without replacement, so that views share no image. Only if ``small_clusters`` is ``repeat`` is an
+    exhausted cluster drawn from again.
 
     Args:
-        features: float ``[n, d]``, one row a candidate image.
+        features: float ``[n, d]``, one row for each candidate image.
 
     Returns:
         int64 ``[views, N]``, indices into the rows, all different unless clusters repeat.
 
     Raises:
-        ConfigError: N x views is more than the candidates.
-        DataError: a cluster is smaller than the number of views, and the recipe's rule does not mend it.
+        ConfigError: N x views exceeds the number of candidates.
+        DataError: a cluster is smaller than the number of views, and the recipe's rule does not resolve it.
     """
     needed = config.points * config.views
     if config.points > len(features) or (needed > len(features) and config.small_clusters != "repeat"):
@@ -60,7 +60,7 @@ def choose_points(features: Tensor, config: FingerprintConfig, seed: int) -> Ten
             f"but the victim's training set has {len(features):,}; "
             "lower FingerprintConfig.points or views"
         )
-    from sklearn.cluster import KMeans  # takes a second, which few commands need
+    from sklearn.cluster import KMeans  # takes a second to import, and few commands need it
 
     rows = features.cpu().numpy()
     kept = np.arange(len(rows))

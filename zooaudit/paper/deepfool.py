@@ -22,11 +22,12 @@ def deepfool(
         model: gives logits ``[n, K]``, differentiable.
         images: float ``[n, c, h, w]``; not clipped here, as in the paper.
         norm: the norm in which the step is smallest.
-        max_steps: linearisations at most; an image that is not over by then keeps the perturbation reached.
-        classes: how many of the likeliest classes are looked at.
+        max_steps: most linearisations; an image that is not over by then keeps the perturbation reached.
+        classes: how many of the likeliest classes are considered.
 
     Returns:
-        float ``[n, c, h, w]``: ``images + result`` has another label, but for images that ran out of steps.
+        float ``[n, c, h, w]``: ``images + result`` has another label, except for images that ran out of
+            steps.
     """
     with torch.no_grad():
         order = model(images).argsort(dim=1, descending=True)[:, :classes]

@@ -9,9 +9,9 @@ from zooaudit.config import EncoderConfig
 class Encoder(nn.Module):
     """MLP 2NK -> 50 -> 20 -> 4 with ReLU (paper section 4.3; widths from the public record).
 
-    ``paper-b`` ends at the 20: the loss then holds the very layer on which similarity is
-    measured. So does ``hellinger``, which takes square roots first, so that distances are
-    Hellinger distances and a small probability counts.
+    ``paper-b`` ends at the 20: the loss then acts on the layer on which similarity is measured. So does
+    ``hellinger``, which takes square roots first, so that distances are Hellinger distances and small
+    probabilities count.
     """
 
     def __init__(self, dimension: int, config: EncoderConfig) -> None:
@@ -29,5 +29,5 @@ class Encoder(nn.Module):
         return F.normalize(self.head(self.embed(fingerprints)), dim=1, eps=1e-8)
 
     def embed(self, fingerprints: Tensor) -> Tensor:
-        """What similarity is taken on: the post-ReLU embedding ``[n, 20]``, not negative."""
+        """The layer on which similarity is measured: the post-ReLU embedding ``[n, 20]``, not negative."""
         return self.body(fingerprints.clamp(min=0).sqrt() if self.roots else fingerprints)

@@ -15,10 +15,10 @@ STOLEN, INDEPENDENT = 0, 1
 
 
 def fit_encoder(fingerprints: Tensor, labels: Tensor, config: EncoderConfig, seed: int) -> Encoder:
-    """Fit by the supervised contrastive loss; batches of ``config.batch_size``
-    fingerprints, all of them if there are fewer.
+    """Fit by the supervised contrastive loss; batches of ``config.batch_size`` fingerprints, or of all if
+    there are fewer.
 
-    The same to the bit on any number of cores. ``autoencoder`` learns without labels instead
+    Bit for bit the same on any number of cores. ``autoencoder`` learns without labels instead
     (:mod:`zooaudit.paper.autoencoder`).
 
     Args:

@@ -1,5 +1,5 @@
-"""Ask a black box the datapoints, clean and perturbed, and lay its answers out as
-fingerprints (paper equation 6)."""
+"""Ask a black box the datapoints, clean and perturbed, and arrange its answers as fingerprints (paper
+equation 6)."""
 
 import torch
 from torch import Tensor
@@ -30,7 +30,7 @@ def ask(suspect: BlackBox, asked: Tensor, device: torch.device | None = None) ->
     uint8; costs views x N x 2 queries.
 
     Args:
-        device: where the suspect is asked, if not where the images are.
+        device: of the suspect, if it is not that of the images.
     """
     flat = asked.flatten(0, 2)
     batches = (_as_asked(x).to(device) for x in flat.split(images_at_once(flat.shape, BATCH)))
@@ -39,13 +39,13 @@ def ask(suspect: BlackBox, asked: Tensor, device: torch.device | None = None) ->
 
 
 def _as_asked(images: Tensor) -> Tensor:
-    """Float images in [0, 1], where they are: another device may divide otherwise in the last bit."""
+    """Float images in [0, 1], on their device: another device may round the division differently."""
     return to_unit(images) if images.dtype == torch.uint8 else images
 
 
 def check_answers(answers: Tensor, shape: tuple[int, ...]) -> None:
-    """Refuse what no black box gives: answers must be float of this ``shape``,
-    ``[views, N, 2, K]``, each row of K a distribution.
+    """Refuse answers that a black box cannot give: they must be float of this ``shape``, ``[views, N, 2,
+    K]``, each row of K a distribution.
 
     Raises:
         AnswersError: another shape, NaN, infinite or negative values, or rows whose sum is off 1 by
@@ -56,7 +56,7 @@ def check_answers(answers: Tensor, shape: tuple[int, ...]) -> None:
             f"shape {tuple(answers.shape)}", f"{shape}: views, datapoints, clean and perturbed, classes"
         )
     rows = answers.flatten(0, -2)
-    # False of NaN, and of infinity's sum.
+    # These comparisons are false for NaN, and for an infinite sum.
     if rows.numel() and rows.min() >= 0 and ((rows.sum(1) - 1).abs() < SUM_TOLERANCE).all():
         return
     for wrong, what, expected in (
@@ -77,6 +77,6 @@ def check_answers(answers: Tensor, shape: tuple[int, ...]) -> None:
 
 
 def fingerprints(answers: Tensor) -> Tensor:
-    """Equation 6: ``[f(x_1), f(x_1 + v), ..., f(x_N), f(x_N + v)]``, one row a view: float
-    ``[views, 2 N K]``."""
+    """Equation 6: ``[f(x_1), f(x_1 + v), ..., f(x_N), f(x_N + v)]``, one row for each view: float ``[views, 2
+    N K]``."""
     return answers.flatten(1)

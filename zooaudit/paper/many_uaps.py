@@ -1,5 +1,5 @@
-"""Many universal perturbations of one model in one forward pass: figure 2 takes as many as
-the input has dimensions."""
+"""Many universal perturbations of one model in one forward pass: figure 2 needs as many as the input has
+dimensions."""
 
 from collections.abc import Sequence
 
@@ -13,25 +13,25 @@ from zooaudit.paper.deepfool import deepfool
 from zooaudit.paper.uap import ADAM_STEP, predict, project, unit
 
 MOST_IMAGES, MOST_ON_CPU = 4096, 512
-"""In one forward pass. On a CPU more no longer fit its caches: 4,096 took 1.5 times as long an image."""
+"""Images in one forward pass. On a CPU more do not fit its caches: 4,096 took 1.5 times as long for each."""
 
 
 def many_uaps(model: nn.Module, images: Tensor, config: UapConfig, seeds: Sequence[int]) -> Tensor:
-    """A UAP for each of ``seeds``, made of ``config.points`` images that the seed draws: float
+    """A UAP for each of ``seeds``, made from ``config.points`` images that the seed draws: float
     ``[len(seeds), c, h, w]``.
 
-    Each is what ``craft_uap`` makes with that seed, but for the last bits: how many are
-    made at once decides how sums are split.
+    Each equals the result of ``craft_uap`` with that seed up to the last bits, since the group size
+    determines how sums are split.
 
     Args:
         model: gives logits, differentiable, in evaluation mode.
         images: uint8, or float in [0, 1], ``[n, c, h, w]``.
     """
-    labels = predict(model, images)  # of all, once: one by one it is a good part of the work
+    labels = predict(model, images)  # for all, once: one by one it would take a good part of the time
     most = MOST_ON_CPU if images.device.type == "cpu" else MOST_IMAGES
-    at_once = max(1, images_at_once(images.shape, most) // config.batch_size)
+    group_size = max(1, images_at_once(images.shape, most) // config.batch_size)
     make = _by_gradient if config.method == "gradient" else _by_deepfool
-    parts = [seeds[i : i + at_once] for i in range(0, len(seeds), at_once)]
+    parts = [seeds[i : i + group_size] for i in range(0, len(seeds), group_size)]
     return torch.cat([make(model, images, labels, config, part) for part in parts])
 
 
@@ -70,7 +70,7 @@ def _by_gradient(
 def _by_deepfool(
     model: nn.Module, images: Tensor, labels: Tensor, config: UapConfig, seeds: Sequence[int]
 ) -> Tensor:
-    """Those that take no step in a whole pass over their images are done; the others go on."""
+    """UAPs that take no step in a whole pass over their images are finished; the others continue."""
     generators, rows = _drawn(images, config, seeds)
     v = torch.zeros(len(seeds), *images.shape[1:], device=images.device)
     steps, left = torch.zeros(len(seeds), dtype=torch.int64), list(range(len(seeds)))
@@ -103,7 +103,7 @@ def _deepfool_step(model: nn.Module, x: Tensor, labels: Tensor, v: Tensor, confi
 
 
 def _projected(v: Tensor, norm: Norm, epsilon: float) -> Tensor:
-    """Each of ``v`` ``[k, c, h, w]`` to its ball."""
+    """Project each of ``v`` ``[k, c, h, w]`` onto its ball."""
     if norm == "linf":
         return project(v, norm, epsilon)
     length = v.flatten(1).norm(dim=1).clamp(min=1e-12)

@@ -12,9 +12,9 @@ from zooaudit.paper.encoder import Encoder
 def similarities(encoder: Encoder, suspect: Tensor, victim: Tensor) -> Tensor:
     """Cosine of the embeddings, view by view: two ``[views, 2NK]`` to float ``[views]`` in [0, 1].
 
-    An embedding that is all zero has no direction; its similarity is 0: nothing is found,
-    so nothing is held against the suspect. The similarity of two models is the mean over
-    all views. Same to the bit on any number of cores.
+    An embedding that is all zero has no direction; its similarity is 0, so that it does not count against the
+    suspect. The similarity of two models is the mean over all views. Bit for bit the same on any number of
+    cores.
     """
     with threads(1):  # how a sum is split decides its last bits
         return F.cosine_similarity(encoder.embed(suspect), encoder.embed(victim), dim=1, eps=1e-8).clamp(0, 1)

@@ -7,8 +7,8 @@ from zooaudit.errors import ConfigError
 
 
 def subspace(uaps: Tensor) -> Tensor:
-    """Right singular vectors w_1 .. w_r, float ``[r, p]``, of a model's UAPs ``[d, p]``
-    (flattened, one a row; r = min(d, p))."""
+    """Right singular vectors w_1 .. w_r, float ``[r, p]``, of a model's UAPs ``[d, p]`` (flattened, one in
+    each row; r = min(d, p))."""
     if uaps.ndim != 2 or len(uaps) < 2:
         raise ConfigError(f"UAPs of shape {tuple(uaps.shape)}; expected [d, p], at least two of one model")
     return torch.linalg.svd(uaps.double(), full_matrices=False).Vh
@@ -29,9 +29,9 @@ def inconsistency(victim: Tensor, suspect: Tensor, again: Tensor | None = None) 
 
     Args:
         victim, suspect: UAPs ``[d, p]`` of each, made with different seeds and images.
-        again: other UAPs of the victim, whose profile then stands for its own. Those that
-            the basis was made of lie on it by construction, so that the victim is far even
-            from itself: a floor under every D, which this takes out.
+        again: other UAPs of the victim, whose profile then replaces its own. The UAPs of the basis lie on it
+            by construction, so that even the victim is far from itself: a floor under every D, which this
+            removes.
     """
     basis = subspace(victim)
     return float((profile(victim if again is None else again, basis) - profile(suspect, basis)).norm())

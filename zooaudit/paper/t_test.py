@@ -2,8 +2,8 @@
 homologous models.
 
 Its limits, which every report states: views of one model are not independent replicates, so p says little
-about the next innocent model; and the reference is homologous models only, so a model extracted from somebody
-else's victim is outside what it was tested on.
+about the next innocent model; and the reference is homologous models only, so the test does not cover models
+extracted from somebody else's victim.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from zooaudit.errors import NotEnoughModelsError
 
 
 class PaperDecision(StrEnum):
-    """The paper knows two answers: it accuses, or it does not say."""
+    """The paper has two decisions: piracy, or inconclusive."""
 
     PIRACY = "piracy"
     INCONCLUSIVE = "inconclusive"
@@ -25,7 +25,7 @@ class PaperDecision(StrEnum):
 
 @dataclass(frozen=True)
 class Verdict:
-    """A decision and what it rests on."""
+    """A decision and its basis."""
 
     decision: PaperDecision
     similarity: float
@@ -46,7 +46,7 @@ def decide(suspect: np.ndarray, references: np.ndarray, config: VerdictConfig, s
         suspect: similarities ``[views]``.
         references: similarities ``[models, views]`` of homologous models that neither
             trained the encoder nor are the suspect.
-        seed: of the draws.
+        seed: of the random draws.
 
     Raises:
         NotEnoughModelsError: fewer reference models than ``config.min_reference_models``.
@@ -92,6 +92,6 @@ def t_tests(samples: np.ndarray, references: np.ndarray) -> np.ndarray:
     if spread.any():
         sides = [s[spread].astype(np.float64) for s in (samples, references)]
         moments = [m for s in sides for m in (s.mean(1), s.std(1, ddof=1), s.shape[1])]
-        # A tenth of ttest_ind's time.
+        # Takes a tenth of ttest_ind's time.
         p[spread] = stats.ttest_ind_from_stats(*moments, equal_var=False, alternative="greater").pvalue
     return p

@@ -137,7 +137,7 @@ def predict(model: nn.Module, images: Tensor) -> Tensor:
 
 
 def unit(images: Tensor) -> Tensor:
-    """Float in [0, 1]; uint8 is kept until then, for it takes a quarter of the memory."""
+    """Float in [0, 1]; images stay uint8 until then, which takes a quarter of the memory."""
     return images if images.is_floating_point() else to_unit(images)
 
 

@@ -1,1 +1,1 @@
-"""What an audit will take, before it begins; and recipes for an owner's own task."""
+"""What an audit will take; and recipes for a user's own task."""

@@ -1,4 +1,4 @@
-"""What an audit keeps and asks of its store: bytes by saving one of each kind to memory, requests by the
+"""What an audit stores and requests: bytes by saving one artifact of each kind to memory, requests by the
 steps that save and load.
 
 The tests count both on a real audit.
@@ -49,66 +49,65 @@ class Requests:
         return Requests(*(a * times for a in vars(self).values()))
 
     def over(self, count: int) -> "Requests":
-        """Of each of ``count`` models, on the average."""
+        """The requests of ``count`` models together, on average."""
         return self * (1 / count)
 
 
 def on_s3(operations: Requests) -> Requests:
-    """Requests that operations cost on S3: content is read in bulk by pyarrow, which asks
-    for its size first."""
+    """The S3 requests of operations: pyarrow reads content in bulk, and first asks for its size."""
     return replace(operations, head=operations.head + operations.get)
 
 
 PROBE = Requests(put=2, get=1, list=1, delete=1)
-"""Opening an S3 store tries out what a run will need."""
+"""Opening an S3 store tries all operations that a run will need."""
 OPEN = Requests(get=1, head=1)
 """The format marker."""
 
 
 def saved(files: int) -> Requests:
-    """``Artifacts.save``: is it there; files, manifest; is all still there. The format marker is written
-    once."""
+    """``Artifacts.save``: check that it is there; write files and manifest; check all again. The format
+    marker is written once."""
     return Requests(put=files + 1, head=files + 1)
 
 
 def loaded(files: int) -> Requests:
-    """A manifest and some files."""
+    """Read a manifest and some files."""
     return Requests(get=1 + files)
 
 
 KEPT = Requests(head=1) + saved(1) + loaded(1)
-"""A step's result: looked for, saved, read back."""
+"""A step's result: looked up, saved, read back."""
 CLAIMED = Requests(put=1, delete=1)
-"""The lease on a model: claimed and given up. (A job's pulse is a PUT and a DELETE every 5 seconds.)"""
+"""The lease on a model: claimed and released. (A job's pulse is a PUT and a DELETE every 5 seconds.)"""
 BUILT = CLAIMED + saved(1) + loaded(0)
-"""A model: a worker claims it, looks for it and saves it, the driver reads its record."""
+"""A model: a worker claims it, looks it up and saves it; the driver reads its record."""
 EXTRACTED = loaded(1)
-"""Its parent, which the worker reads."""
+"""A model's parent, which the worker reads."""
 PARENT = Requests(head=1)
-"""The driver looks for it, before anything is made of it."""
+"""The driver looks for the model before work begins."""
 ASKED = Requests(head=1) + loaded(1) + saved(1) + loaded(1)
-"""Answers: looked for; the model read, the answers saved and read back."""
+"""Answers: looked up; the model read; the answers saved and read back."""
 CALLS = 4 + 2 * len(TREATMENTS)
-"""Of many models at once, for answers: references on the pools, candidates on those of the task and on what
-is asked, suspects; candidates and references behind each interface."""
+"""For many models at a time, their answers: references to the pools; candidates to the pool of the task and
+to the questions; suspects; candidates and references behind each interface."""
 OWN_VICTIM = Requests(head=1) + saved(1) + loaded(0)
-"""The user's own victim: looked for, saved, its record read."""
+"""The user's own victim: looked up, saved, its record read."""
 FOUND = Requests(head=1) + saved(0) + Requests(put=2, list=4 + CALLS, delete=1)
-"""The format marker, which a new store lacks; run; pulse; models and answers that are there."""
+"""Once for each run: the format marker of a new store; run; pulse; lists of models and answers."""
 ONCE = FOUND + loaded(0) * 2 + loaded(1) * 2 + KEPT * 2 + saved(2) + saved(4)
-"""Beside that: victim, how it is asked, its answers to the twin test's questions once more, as a suspect;
-UAP, datapoints; kit; report."""
+"""In addition: the victim and its contract; its answers to the twin test's questions, as a suspect; UAP,
+datapoints; kit; report."""
 
 
 def audit_requests(trained: int, extracted: int, parents: int, answered: int, encoders: int) -> Requests:
-    """Operations of a whole audit on an empty store, without retries, and without what each
-    Ray worker adds (``PROBE + OPEN``).
+    """Operations of a whole audit on an empty store, without retries and without the start of each Ray worker
+    (``PROBE + OPEN``).
 
     Args:
-        trained, extracted: models; those that are made from another.
-        parents: models that something is made from.
-        answered: sets of questions that a model answers, of all models.
-        encoders: that are fitted.
+        trained, extracted: the number of models, and of those made from another.
+        parents: models that others are made from.
+        answered: question sets that models answer, summed over models.
+        encoders: the number of encoders fitted.
     """
     return (
         ONCE + KEPT * encoders + BUILT * trained + EXTRACTED * extracted + PARENT * parents + ASKED * answered
@@ -170,13 +169,13 @@ def _weights_bytes(
 
 @dataclass(frozen=True)
 class Asking:
-    """Who is asked what, if all models learn.
+    """Which models are asked which questions, if all models learn.
 
     Attributes:
-        models: that answer the fingerprints' questions: victim, encoder's models, suspects.
+        models: answer the fingerprints' questions: victim, encoder's models, suspects.
         candidates, references: of the twin test; the victim is both a candidate and one of ``models``.
         pool: images that the twin test's questions are chosen from; all references are asked them.
-        natural: those of them that candidates are asked, too: of the victim's task; none without references.
+        natural: those of the pool that candidates are asked too: of the victim's task; 0 without references.
         budget: questions of the twin test.
         fingerprints: questions of all fingerprints.
     """
@@ -191,24 +190,24 @@ class Asking:
 
     @property
     def short(self) -> int:
-        """Times that a model is asked the twin test's questions: all but references plain, candidates and
+        """How often a model is asked the twin test's questions: all but references plainly, candidates and
         references behind interfaces."""
         return self.models - 1 + self.candidates + (self.candidates + self.references) * len(TREATMENTS)
 
     @property
     def sets(self) -> int:
-        """Sets of questions that a model answers, of all models."""
+        """Question sets that models answer, summed over models."""
         return self.models + self.references + (self.candidates if self.natural else 0) + self.short
 
     @property
     def queries(self) -> int:
-        """Images that all models are asked, those that answer in the zoo's own process."""
+        """Images that all models are asked, including models that run in this process."""
         pools = self.references * self.pool + self.candidates * self.natural
         return self.models * self.fingerprints + pools + self.short * self.budget
 
 
 def asking(recipe: Recipe, plan: Plan, test: TwinTest, families: tuple[str, ...]) -> Asking:
-    """Who is asked what."""
+    """Which models are asked which questions."""
     judged = sum(s.group in (Group.ENCODER, Group.SUSPECT) for s in plan.specs)
     n, views = recipe.fingerprint.points, recipe.fingerprint.views
     pool, natural = len(families), families.count(NATURAL) if test.references else 0
@@ -218,7 +217,7 @@ def asking(recipe: Recipe, plan: Plan, test: TwinTest, families: tuple[str, ...]
 
 
 def audit_bytes(recipe: Recipe, plan: Plan, asked: Asking, test: TwinTest) -> dict[str, int]:
-    """Bytes of what an audit keeps beside models and report: by kind of artifact."""
+    """Bytes of an audit's artifacts other than models and report, by kind."""
     image, classes = plan.specs[0].shape.image, plan.specs[0].shape.num_classes
     n, views = recipe.fingerprint.points, recipe.fingerprint.views
     answers = _drawn(views, n, 2, classes)
@@ -261,7 +260,7 @@ def audit_bytes(recipe: Recipe, plan: Plan, asked: Asking, test: TwinTest) -> di
 
 
 def _drawn(*shape: int) -> Tensor:
-    """Answers as random as a model's: zeros would be packed away."""
+    """Answers as random as a model's, since zeros would compress to nothing."""
     return torch.randn(*shape, generator=torch.Generator().manual_seed(0)).softmax(-1)
 
 

@@ -1,4 +1,4 @@
-"""What a plan is told: the devices, and the user's own victim."""
+"""A plan's inputs: the devices, and the user's own victim."""
 
 import math
 from dataclasses import dataclass
@@ -27,12 +27,12 @@ class Devices:
 
 @dataclass(frozen=True)
 class OwnVictim:
-    """A victim of the user's own: it is there already, and its own training procedure trains its twins.
+    """A victim of the user's own: it exists, and the user's training procedure trains its twins.
 
     Attributes:
-        twin_seconds: that one twin takes on one of the devices; None if nobody knows.
-        factory: ``package.module:factory``, which builds the victim's module; "" if nobody
-            knows, and how large it is neither.
+        twin_seconds: for one twin on one of the devices; None if unknown.
+        factory: ``package.module:factory``, which builds the victim's module; "" if unknown, and then its
+            size is unknown too.
     """
 
     twin_seconds: float | None = None

@@ -1,5 +1,4 @@
-"""The seconds that models took where they were measured (measured.json), and the datasets
-that a plan knows without reading them.
+"""Measured training times (measured.json), and the data sets that a plan knows without reading them.
 
 Seconds are scaled by the work of :mod:`zooaudit.zoo.schedule`.
 """
@@ -17,7 +16,7 @@ from zooaudit.zoo.spec import ModelSpec
 
 @dataclass(frozen=True)
 class Domain:
-    """All that a plan needs to know of a dataset."""
+    """What a plan needs to know of a data set."""
 
     name: str
     train_size: int
@@ -36,12 +35,12 @@ DOMAINS = {
         Domain("tiny-imagenet-50", 25_000, 2_500, (3, 64, 64), 50),
     )
 }
-"""The recipes' datasets, so that nothing is downloaded for a plan."""
+"""The recipes' data sets, so that a plan downloads nothing."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """zooaudit/planning/measured.json, which benchmarks/model_seconds.py writes."""
+    """The contents of measured.json, which benchmarks/model_seconds.py writes."""
 
     commit: str
     date: str
@@ -60,9 +59,9 @@ class Measured:
     report_bytes_per_model: float
 
     def rates(self, dataset: str) -> dict[str, float]:
-        """By kind, of one dataset; of a kind that was not measured on it, of the dataset
-        that whole audits were measured on, or else the slowest of that kind on any; but no
-        faster than the slowest kind on this dataset."""
+        """Seconds per unit of work, by kind of model. A kind that was not measured on this data set takes its
+        rate from the data set on which whole audits were measured, or else its slowest rate on any; but never
+        a faster one than this data set's slowest kind."""
         every, own = list(self.seconds_per_1e12_work.values()), self.seconds_per_1e12_work.get(dataset, {})
         anywhere = {kind: max(rates.get(kind, 0.0) for rates in every) for kind in itertools.chain(*every)}
         slowest = max(own.values(), default=0.0)
@@ -71,8 +70,7 @@ class Measured:
         } | own
 
     def seconds(self, spec: ModelSpec, domain: Domain) -> float:
-        """Core seconds of one model; of a kind that was not measured, at the slowest rate
-        of those that were."""
+        """Core seconds for one model; a kind that was never measured takes the slowest measured rate."""
         rates = self.rates(domain.name)
         return relative_cost(spec, domain.train_size) * rates.get(kind(spec), max(rates.values())) / 1e12
 
@@ -84,8 +82,8 @@ def measured() -> Measured:
 
 
 def kind(spec: ModelSpec) -> str:
-    """What a model's seconds depend on beside its work: for example ``C cloudleak``,
-    ``A trained`` or ``A fine-tune``."""
+    """What a model's time depends on besides its work: for example ``C cloudleak``, ``A trained`` or ``A
+    fine-tune``."""
     if spec.modification is not None:
         return f"{spec.architecture} {spec.modification.kind}"
     return f"{spec.architecture} {spec.extraction.attack if spec.extraction else 'trained'}"

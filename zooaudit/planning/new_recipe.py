@@ -1,7 +1,7 @@
-"""From facts to a recipe: every number with the reason for it. Pure.
+"""From facts to a recipe: every number comes with its reason. Pure.
 
-The rules were read off the recipes that are tried (:mod:`zooaudit.recipes.named`): they
-give about these on the data of these.
+The rules were derived from the tested recipes (:mod:`zooaudit.recipes.named`): for their data they give about
+these recipes.
 """
 
 import math
@@ -15,16 +15,16 @@ from zooaudit.recipes.values import Place, changed
 from zooaudit.zoo.vision_nets import HALVED_FROM, SMALLEST
 
 Reasoned = dict[str, tuple[Any, str]]
-"""By path: a value, as in a TOML file, and from what it was derived."""
+"""By path: a value, as in a TOML file, and the reason for it."""
 MOST_EPOCHS = 40
 TINY, SMALL_TASK = 144, 2000
-"""Pixels of an image that smaller nets do for, and training images for each model below which two
-architectures of suspects must do."""
+"""The image side up to which smaller nets are enough, and the number of training images for each model below
+which two architectures of suspects are enough."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """Facts, and what the rules below all need of them."""
+    """Facts, with what all rules below derive from them."""
 
     data: DataFacts
     victim: VictimFacts | None
@@ -49,7 +49,7 @@ class Task:
 
     @property
     def large(self) -> bool:
-        """Whether images are for torchvision's nets, whose size does not grow with the image's."""
+        """Whether images are for torchvision's nets, whose size does not grow with the image."""
         return self.pixels >= HALVED_FROM**2 and min(self.data.image[1:]) >= SMALLEST
 
     @property
@@ -66,7 +66,7 @@ class Task:
 
     @property
     def optimiser_steps(self) -> int:
-        """That nets of this size take to learn such images."""
+        """Steps that nets of this size need to learn such images."""
         return 2500 if self.large else 120 if self.tiny else 1500 if self.colour else 900
 
     @property
@@ -75,14 +75,14 @@ class Task:
 
 
 def derived(data: DataFacts, victim: VictimFacts | None) -> Reasoned:
-    """What a recipe for this task says, field by field; what is not in it has its default."""
+    """The fields of a recipe for this task; every other field keeps its default."""
     task = Task(data, victim)
     parts = (_nets, _training, _floors, _attacks, _counts, _uap, _fingerprint, _twin_test)
     return {path: one for part in parts for path, one in part(task).items()}
 
 
 def begun_with(start: Start) -> Reasoned:
-    """What a recipe says of the public checkpoint that the victim was fine-tuned from."""
+    """The fields for the public checkpoint that the victim was fine-tuned from."""
     return {
         "zoo.start.factory": (start.factory, "--start: what the victim was fine-tuned from"),
         "zoo.start.weights": (
@@ -93,7 +93,7 @@ def begun_with(start: Start) -> Reasoned:
 
 
 def made(name: str, reasoned: Reasoned) -> Recipe:
-    """The recipe of these values."""
+    """Build the recipe from these values."""
     table: dict[str, Any] = {"name": name}
     for path, (value, _) in reasoned.items():
         *tables, field = path.split(".")
@@ -106,7 +106,7 @@ def made(name: str, reasoned: Reasoned) -> Recipe:
 
 
 def reasons(reasoned: Reasoned) -> Mapping[str, str]:
-    """The reasons alone, as comments in a file."""
+    """Only the reasons, as comments in a file."""
     return {path: why for path, (_, why) in reasoned.items()}
 
 
@@ -215,7 +215,7 @@ def _attacks(task: Task) -> Reasoned:
         for table in ("extraction", "second_attack")
         for name, value in one.items()
     }
-    found["zoo.second_attack.attack"] = ("jbda", "thieves of two kinds teach more than of one")
+    found["zoo.second_attack.attack"] = ("jbda", "references from two attacks teach more than from one")
     return found
 
 
@@ -257,8 +257,8 @@ def _uap(task: Task) -> Reasoned:
         "uap.epsilon": (
             epsilon,
             (
-                f"{'colour' if task.colour else 'grey'} {task.size}: as much as most labels change with in"
-                " the recipes for such"
+                f"{'colour' if task.colour else 'grey'} {task.size}: as in the recipes for such images,"
+                " enough to change most labels"
             ),
         ),
         "uap.points": (min(5000, task.held), f"{task.held:,} images that the victim has seen, 5,000 at most"),

@@ -1,4 +1,4 @@
-"""What a recipe is made from: facts of the data and of the user's own victim."""
+"""Facts that a recipe is made from: of the data, and of the user's own victim."""
 
 import time
 from dataclasses import dataclass
@@ -16,24 +16,23 @@ from zooaudit.zoo.fit import accuracy
 from zooaudit.zoo.own_training import train
 
 MOST_LOOKED_AT = 5000
-"""Images that the linear model is fitted on, and as many that it is measured on."""
+"""How many images the linear model is fitted on, and how many it is measured on."""
 LINEAR_SIDE = 8
-"""Pixels a side that it sees."""
+"""The side of the linear model's images, in pixels."""
 LINEAR_STEPS = 200
 LEAST_TRAIN = 40
-"""Fewer training images leave half of them for a model, of which it can learn nothing."""
+"""With fewer training images, the half that a model gets is too little to learn from."""
 
 
 @dataclass(frozen=True)
 class DataFacts:
-    """What the data is like.
+    """Facts of the data.
 
     Attributes:
         image: (channels, height, width).
         fewest, most: training images of the smallest and of the largest class.
         chance: test accuracy of always naming the test set's most frequent class, in [0, 1].
-        linear: test accuracy of a linear model of images shrunk to 8 x 8, in [0, 1]: what
-            any net should reach.
+        linear: test accuracy of a linear model of images shrunk to 8 x 8, in [0, 1]; any net should reach it.
     """
 
     name: str
@@ -48,17 +47,17 @@ class DataFacts:
 
     @property
     def above_chance(self) -> float:
-        """Two standard errors above chance: less may be luck."""
+        """Two standard errors above chance; anything less may be luck."""
         return self.chance + 2 * (self.chance * (1 - self.chance) / self.test) ** 0.5
 
 
 @dataclass(frozen=True)
 class VictimFacts:
-    """What the user's own victim is like.
+    """Facts of the user's own victim.
 
     Attributes:
         accuracy: on the test images, in [0, 1].
-        twin_seconds, twin_accuracy: of one twin that was trained to see; None if none was.
+        twin_seconds, twin_accuracy: of one twin that was trained as a trial; None without one.
     """
 
     file: str
@@ -134,10 +133,11 @@ def look_at_victim(own: OwnModel, dataset: Dataset, data: DataFacts, trial: bool
     """Facts of the user's own victim.
 
     Args:
-        trial: train one twin by the victim's own procedure, to see how long it takes and what becomes of it.
+        trial: train one twin by the victim's own procedure, to measure its time and accuracy.
 
     Raises:
-        ModelError: it cannot be loaded, or is no better than chance on this data; or the trial gave no twin.
+        ModelError: the victim cannot be loaded, or is no better than chance on this data; or the trial gave
+            no twin.
     """
     module = own.load().to(dataset.test.images.device)
     reached = accuracy(module, dataset.test)
@@ -152,7 +152,7 @@ def look_at_victim(own: OwnModel, dataset: Dataset, data: DataFacts, trial: bool
 
 
 def parameters(module: nn.Module) -> int:
-    """How many numbers training decides; of an exported program too."""
+    """The number of trainable parameters, also of an exported program."""
     return sum(p.numel() for p in module.parameters())
 
 

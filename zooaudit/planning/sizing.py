@@ -1,8 +1,7 @@
-"""What an audit will take, before anything is run: models, hours, bytes, requests, queries.
-Pure, but for reading measured.json.
+"""What an audit will take: models, hours, bytes, requests, queries. Pure, except that it reads measured.json.
 
-Hours rest on the seconds that models of each kind took in the audits named there, scaled by the work of
-:mod:`zooaudit.zoo.schedule`.
+Hours are based on measured training times of models of each kind (:mod:`zooaudit.planning.measured`), scaled
+by the work of :mod:`zooaudit.zoo.schedule`.
 """
 
 import itertools
@@ -45,22 +44,22 @@ class Estimate:
     core_hours: float
     """Training work: hours on one core of the measured machine."""
     critical_path_hours: float
-    """Longest chain on one device: a victim and the dearest model extracted from it. No
-    number of devices goes below."""
+    """The longest chain on one device: a victim and the longest to train of the models extracted from it.
+    More devices do not shorten it."""
     training_hours: tuple[float, float]
-    """At least, and at most: for any schedule that leaves no device idle while a model is ready."""
+    """Lower and upper bound for any schedule that leaves no device idle while a model is ready."""
     driver_hours: float
     """Start, UAP, answers, encoder, verdicts, report: in one process, whatever the devices."""
     storage_bytes: dict[str, int]
     driver_bytes: int
-    """Every model's answers, which the driver holds at once."""
+    """Every model's answers, which the driver holds together in memory."""
     requests: Requests
     requests_per_model: Requests
     attackers_queries: int
-    """Asked of victims by extraction, at the first attempt."""
+    """Questions to victims for extraction, if every first attempt succeeds."""
     audit_queries: int
     queries_per_suspect: int
-    """At most, for the twin test."""
+    """For the twin test, at most."""
     queries_by_paper: int
     notes: tuple[str, ...]
 
@@ -70,12 +69,12 @@ class Estimate:
 
     @property
     def hours(self) -> tuple[float, float]:
-        """The whole audit, at least and at most."""
+        """The whole audit: lower and upper bound."""
         return self.training_hours[0] + self.driver_hours, self.training_hours[1] + self.driver_hours
 
 
 def estimate(recipe: Recipe, domain: Domain, devices: Devices, own: OwnVictim | None = None) -> Estimate:
-    """Size an audit up; trains nothing and reads no data.
+    """Estimate an audit; trains nothing and reads no data.
 
     Args:
         own: the user's own victim; without one, a victim is trained.
@@ -92,10 +91,10 @@ def estimate(recipe: Recipe, domain: Domain, devices: Devices, own: OwnVictim | 
     test = twin_test_of(recipe, plan, families)
     asked = asking(recipe, plan, test, families)
     driver_s = known.fixed_s + known.after_zoo_us_per_query / 1e6 * asked.queries
-    # At most: a part of it does not grow.
+    # An upper bound: part of it does not grow with the zoo.
     report = round(known.report_bytes_per_model * max(len(plan.specs), known.models))
     stored = model_bytes(plan) | audit_bytes(recipe, plan, asked, test) | {"report": report}
-    encoders = 1 if recipe.encoder.name == "paper" else 2  # the paper's is always fitted beside
+    encoders = 1 if recipe.encoder.name == "paper" else 2  # the paper's is always fitted too
     parents = [s.parent for s in plan.specs if s.parent is not None]
     operations = audit_requests(len(plan.specs), len(parents), len(set(parents)), asked.sets, encoders)
     requests = PROBE + on_s3(operations + OWN_VICTIM if own else operations)
@@ -121,8 +120,8 @@ def estimate(recipe: Recipe, domain: Domain, devices: Devices, own: OwnVictim | 
 
 @lru_cache(maxsize=1)
 def planned(recipe: Recipe, domain: Domain, own: OwnVictim | None = None) -> Plan:
-    """The recipe's zoo. Names and seeds are not those of a real run: these follow from the
-    data, which is not read."""
+    """The recipe's zoo. Names and seeds differ from those of a real run, which depend on the data, which is
+    not read here."""
     blank = (0.5,) * domain.image[0]
     shape = ModelShape(domain.image, domain.num_classes, blank, blank, recipe.zoo.widths, recipe.zoo.hidden)
     if own is None:
@@ -138,14 +137,14 @@ def planned(recipe: Recipe, domain: Domain, own: OwnVictim | None = None) -> Pla
 
 
 def _seconds(plan: Plan, domain: Domain, devices: Devices, own: OwnVictim | None) -> list[float]:
-    """Core seconds of every model; none of twins that take nobody knows how long."""
+    """Core seconds of every model; without twins whose time is unknown."""
     known = measured()
     twin = devices.speedup * (own.twin_seconds or 0.0) if own else 0.0
     return [twin if s.own_training else known.seconds(s, domain) for s in plan.specs]
 
 
 def critical_path(specs: tuple[ModelSpec, ...], seconds: list[float]) -> float:
-    """Seconds of the longest chain: a model and the dearest of those that are extracted from it."""
+    """Seconds of the longest chain: a model and the longest to train of those extracted from it."""
     children: dict[str, float] = {}
     for spec, cost in zip(specs, seconds, strict=True):
         if spec.parent:
@@ -157,11 +156,12 @@ def critical_path(specs: tuple[ModelSpec, ...], seconds: list[float]) -> float:
 
 
 def training_span(work: float, path: float, devices: int) -> tuple[float, float]:
-    """Least and most time for ``work`` with a critical ``path`` on equal devices, none idle
-    while a model is ready.
+    """Shortest and longest time for ``work`` with a critical ``path`` on equal devices, none idle while a
+    model is ready.
 
-    Least: neither the path nor an even share of the work can be beaten. Most: Graham's bound (1969) for list
-    scheduling, which the work queue is; longest-path-first usually comes close to the least.
+    Shortest: neither the path nor an even share of the work can be beaten. Longest: Graham's bound (1969) for
+    list scheduling, which is how the work queue works; longest-path-first usually comes close to the
+    shortest.
     """
     return max(path, work / devices), path + (work - path) / devices
 

@@ -1,4 +1,4 @@
-"""What a plan says beside its figures: what can be accused, what takes longest, what is not known."""
+"""A plan's notes on its figures: what can be accused, what takes longest, what is unknown."""
 
 from zooaudit.planning.given import Devices, OwnVictim
 from zooaudit.planning.measured import Domain, kind, measured
@@ -25,7 +25,7 @@ def accusing(twins: int, level: float) -> tuple[str, ...]:
 
 
 def of_own(twins: int, own: OwnVictim | None) -> tuple[str, ...]:
-    """What is not known of the user's own victim and its twins."""
+    """What is unknown about the user's own victim and its twins."""
     if own is None or not twins:
         return ()
     if own.twin_seconds is None:
@@ -36,7 +36,7 @@ def of_own(twins: int, own: OwnVictim | None) -> tuple[str, ...]:
     else:
         rows = [f"{twins} twins by your own procedure take {own.twin_seconds:g} s each, as you said"]
     if not own.factory:
-        rows.append("how large your victim and its twins are is not in the storage: give --factory")
+        rows.append("the size of your victim and its twins is not in the storage: give --factory")
     return tuple(rows)
 
 

@@ -1,4 +1,4 @@
-"""What a twin test takes of a store."""
+"""How much of a store a twin test takes."""
 
 from collections.abc import Callable
 
@@ -21,16 +21,15 @@ from zooaudit.zoo.spec import Role
 
 
 def pools_of(recipe: Recipe, test_images: int) -> tuple[str, ...]:
-    """Of each image that the twin test's questions are chosen from, its family; without a
-    query log or images of the user's own."""
+    """The family of each image in the twin test's pools; without a query log or the user's own images."""
     config = recipe.twin_test
     natural = min(config.pool, test_images - round(test_images / 2))
     return (NATURAL,) * natural + (FOREIGN,) * (config.pool // 2 if config.foreign else 0)
 
 
 def twin_test_of(recipe: Recipe, plan: Plan, families: tuple[str, ...]) -> TwinTest:
-    """One of the right size, as if all models learnt, with questions chosen from images of
-    these ``families``."""
+    """A twin test of the right size, as if all models learnt, with questions from images of these
+    ``families``."""
     image, classes = plan.specs[0].shape.image, plan.specs[0].shape.num_classes
     rows = len(families)
     of = Pools(torch.empty(rows, 0), torch.full((rows,), NO_CLASS), families)

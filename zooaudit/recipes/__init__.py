@@ -1,1 +1,1 @@
-"""Recipes: the named ones, those in files, and what differs between two."""
+"""Recipes: the named ones, those in files, and the differences of two."""

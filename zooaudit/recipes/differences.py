@@ -1,4 +1,4 @@
-"""In what two recipes differ."""
+"""The differences of two recipes."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,12 +8,12 @@ from zooaudit.recipes.fields import fields_of, is_mapping
 from zooaudit.recipes.text import key, toml_value
 
 MOST_NAMED = 3
-"""Changed fields that a name lists."""
+"""How many changed fields a name lists."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One field whose values differ, both as TOML."""
+    """A field whose values differ, both as TOML."""
 
     path: str
     before: str
@@ -21,7 +21,7 @@ class Difference:
 
 
 def differences(before: Recipe, after: Recipe) -> list[Difference]:
-    """The fields that differ, in the recipe's order; the name does not count."""
+    """The fields that differ, in the recipe's order, apart from the name."""
     return [d for d in _compared(before, after, type(before), "") if d.path != "name"]
 
 
@@ -47,13 +47,13 @@ def _compared(before: Any, after: Any, owner: type, path: str) -> list[Differenc
                 for n, v in changed.items()
             ]
         else:
-            # Of names a list, which replaces all.
+            # A list of names, which replaces all of it.
             found.append(Difference(f"{path}{name}", toml_value(a), toml_value(b)))
     return found
 
 
 def changed_name(before: Recipe, after: Recipe) -> str:
-    """What a changed recipe is called: ``fmnist-quick with zoo.references=8``."""
+    """The name of a changed recipe: ``fmnist-quick with zoo.references=8``."""
     listed = [f"{d.path}={d.after}" for d in differences(before, after)]
     if not listed:
         return before.name

@@ -1,4 +1,4 @@
-"""What fields a recipe has: path, type, meaning and default of each, out of the dataclasses of
+"""The fields of a recipe: path, type, meaning and default of each, from the dataclasses of
 :mod:`zooaudit.config`."""
 
 import ast
@@ -16,7 +16,7 @@ from typing import Any
 from zooaudit.config import Recipe
 
 NONE = "none"
-"""What stands for None in a file: TOML has no null."""
+"""Stands for None in a file, since TOML has no null."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class Field:
     Attributes:
         hint: its type, as annotated.
         meaning: the docstring under it, on one line.
-        default: None if there is none, see ``required``.
-        table: the dataclass, if its value is one or a tuple of such.
+        default: None without one, see ``required``.
+        table: the dataclass, if the value is one or a tuple of them.
     """
 
     name: str
@@ -62,8 +62,8 @@ def fields_of(owner: type) -> dict[str, Field]:
 
 
 def walk(owner: type = Recipe, path: str = "") -> Iterator[tuple[str, Field]]:
-    """Every field that has a value of its own, by its path (``zoo.training.epochs``), those
-    of nested tables in place of these."""
+    """Every field with a value, by its path (``zoo.training.epochs``); nested tables are replaced by their
+    fields."""
     for name, one in fields_of(owner).items():
         here = f"{path}{name}"
         if one.table is None or one.many:
@@ -73,8 +73,8 @@ def walk(owner: type = Recipe, path: str = "") -> Iterator[tuple[str, Field]]:
 
 
 def tables() -> dict[type, list[str]]:
-    """By dataclass, the tables of a recipe that it makes: ``{ZooConfig: ["zoo"], ...}``,
-    ``[]`` after those in lists."""
+    """By dataclass, the tables of a recipe that have its fields: ``{ZooConfig: ["zoo"], ...}``, with ``[]``
+    after those in lists."""
     found: dict[type, list[str]] = {}
 
     def look(owner: type, path: str) -> None:
@@ -105,7 +105,7 @@ def is_mapping(hint: Any) -> bool:
     return typing.get_origin(arguments[0]) is tuple and len(pair) == 2 and pair[0] is str
 
 
-def said(hint: Any) -> str:
+def type_text(hint: Any) -> str:
     """A type in words, for people."""
     hint, may_be_none = optional(hint)
     arguments = typing.get_args(hint)
@@ -115,9 +115,9 @@ def said(hint: Any) -> str:
     elif typing.get_origin(hint) is typing.Literal:
         words = "one of " + ", ".join(f'"{a}"' for a in arguments)
     elif is_mapping(hint):
-        words = f"a table of names, each with {said(typing.get_args(arguments[0])[1])}"
+        words = f"a table of names, each with {type_text(typing.get_args(arguments[0])[1])}"
     elif typing.get_origin(hint) is tuple and len({*arguments} - {...}) > 1:
-        words = f"a list of {len(arguments)}: {', '.join(said(a) for a in arguments)}"
+        words = f"a list of {len(arguments)}: {', '.join(type_text(a) for a in arguments)}"
     elif typing.get_origin(hint) is tuple:
         words = (
             f"a list of {_plural(arguments[0])}"
@@ -145,8 +145,8 @@ def _table(hint: Any) -> tuple[type | None, bool]:
 
 
 def _meanings(owner: type) -> dict[str, str]:
-    """The docstrings under the fields of a class: the interpreter forgets them, so they are
-    read from the source."""
+    """The docstrings under the fields of a class. The interpreter discards them, so they are read from the
+    source."""
     body = next(
         (
             n.body

@@ -73,7 +73,7 @@ FMNIST_QUICK = Recipe(
 FMNIST_PAPER = Recipe(
     name="fmnist-paper",
     dataset="fashion-mnist",
-    seed=27,  # of no zoo that anything was chosen on; --seed 17 is for choosing
+    seed=27,  # nothing was chosen on a zoo with this seed; --seed 17 is for choosing
     zoo=ZooConfig(
         encoder_architectures=("A", "B", "C", "D", "E"),
         encoder_per_role=25,
@@ -135,7 +135,7 @@ TINYIMAGENET_PAPER = replace(
 )
 
 # A ResNet18 of this width loses 50 % of its labels at 10 / 255, 79 % at 18
-# Of four homologous suspects one may fail, and one is the suspect itself.
+# Of four homologous suspects one may fail, and one is itself the suspect.
 CIFAR10_SMALL = replace(
     CIFAR10_PAPER,
     name="cifar10-small",
@@ -147,7 +147,7 @@ CIFAR10_SMALL = replace(
         encoder_per_role=2,
         other_victims=1,
         look_alikes_per_victim=2,
-        twins=0,  # a twin takes five minutes: --twins 19 gives the verdict what it needs
+        twins=0,  # a twin takes five minutes: --twins 19 allows a verdict
         references=0,
         training=TrainConfig(epochs=8, mirror=True, shift=2),
         epochs=(("resnet18", 12), ("vgg16", 16)),
@@ -194,12 +194,12 @@ RECIPES = {
 
 
 TRIALS = frozenset({DIGITS.name})
-"""Recipes for trying zooaudit out: nobody is to be accused by the kits that they make."""
+"""Recipes for trying zooaudit; do not accuse anybody by the kits that they make."""
 
 
 def trial(name: str, dataset: str) -> str:
-    """What has to be said beside whatever a kit says that a trial recipe made, changed or not, or a recipe
-    for its data; "" of others."""
+    """The warning for anything made by a trial recipe, changed or not, or by a recipe for its data; "" for
+    others."""
     if name.partition(" with ")[0] in TRIALS:
         return f"Made by the trial recipe {name}: accuse nobody by it."
     if dataset in {RECIPES[trial].dataset for trial in TRIALS}:
@@ -215,7 +215,7 @@ def get_recipe(name: str) -> Recipe:
 
 
 def recipe_from(raw: Mapping[str, Any]) -> Recipe:
-    """A recipe out of the JSON that ``dataclasses.asdict`` made of it.
+    """A recipe from the JSON of ``dataclasses.asdict``.
 
     Raises:
         ConfigError: a field is missing, unknown or out of range.
@@ -229,12 +229,12 @@ def _built(type_: type[Any], raw: Mapping[str, Any]) -> Any:
         return type_(**{name: _value(hints[name], value) for name, value in raw.items()})
     except (KeyError, TypeError, AttributeError) as error:
         raise ConfigError(
-            f"this is no {type_.__name__}: {error}; it was made by another version of zooaudit"
+            f"not a valid {type_.__name__}: {error}; it was made by another version of zooaudit"
         ) from error
 
 
 def _value(hint: Any, value: Any) -> Any:
-    """JSON's lists are tuples here, its objects configurations."""
+    """A value from JSON: lists become tuples, objects become configurations."""
     nested = [t for t in (hint, *typing.get_args(hint)) if dataclasses.is_dataclass(t)]
     if nested and isinstance(value, list | tuple):
         return tuple(_built(nested[0], v) for v in value)  # type: ignore[arg-type]

@@ -17,20 +17,20 @@ from zooaudit.recipes.values import Place, changed, found, nearest
 INHERIT = "inherit"
 MOST_BYTES = 2**20
 WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_.:/+-]*")
-"""What need not be quoted on the command line; ``true``, ``inf`` and ``nan`` are TOML's own."""
+"""Values that need no quotes on the command line; ``true``, ``inf`` and ``nan`` are TOML's own."""
 EXPECTED = "expected for example zoo.references=8"
 
 
 def recipe_of(named: str, settings: Sequence[str] = ()) -> Recipe:
-    """The recipe of that name, or of that file, changed by ``settings``: each
-    ``table.field=value``, the value as in TOML.
+    """The recipe of that name, or in that file, changed by ``settings``: each ``table.field=value``, with the
+    value as in TOML.
 
-    A changed recipe is called after what was changed,
-    ``fmnist-quick with zoo.references=8``, unless ``name`` is set too.
+    A changed recipe is named after its changes, ``fmnist-quick with zoo.references=8``, unless ``name`` is
+    set too.
 
     Raises:
-        ConfigError: there is none; or a file or a setting is wrong: says which, the field,
-            what was found and what was expected.
+        ConfigError: there is no such recipe, or a file or a setting is wrong: names the field, what was found
+            and what was expected.
     """
     base = named_recipe(named)
     if not settings:
@@ -43,7 +43,7 @@ def recipe_of(named: str, settings: Sequence[str] = ()) -> Recipe:
 
 
 def named_recipe(named: str) -> Recipe:
-    """The recipe of that name or of that file."""
+    """The recipe of that name or in that file."""
     if is_file(named):
         return read_recipe(Path(named))
     if named in RECIPES:
@@ -52,12 +52,12 @@ def named_recipe(named: str) -> Recipe:
 
 
 def is_file(named: str) -> bool:
-    """Whether it says where a file is, and not what a recipe is called."""
+    """Whether it is a path, as opposed to a recipe's name."""
     return named not in RECIPES and (named.endswith(".toml") or "/" in named or "\\" in named)
 
 
 def read_recipe(path: Path) -> Recipe:
-    """The recipe in a file, complete; its name is the file's unless it has another.
+    """The complete recipe in a file, named after the file unless it states a name.
 
     Raises:
         ConfigError: see ``recipe_of``; or files inherit from each other in a circle.
@@ -88,13 +88,12 @@ def _read(path: Path, behind: tuple[Path, ...]) -> Recipe:
 
 
 def _own_name(made: Recipe, where: str) -> Recipe:
-    """Two recipes of one name would be taken for each other by whoever reads a report."""
+    """Refuse the name of a built-in recipe: readers of a report would confuse the two."""
     known = RECIPES.get(made.name)
     if known is not None and (differ := differences(known, made)):
         listed = ", ".join(f"{d.path} ({d.before} there, {d.after} here)" for d in differ[:3])
         raise ConfigError(
-            f'{where} is "{made.name}", a recipe of zooaudit\'s own that differs in {listed}; expected'
-            " another name"
+            f'{where} is "{made.name}", a built-in recipe that differs in {listed}; expected another name'
         )
     return made
 
@@ -149,7 +148,7 @@ def _table(path: Path) -> dict[str, Any]:
     except (
         RecursionError,
         ValueError,
-    ) as error:  # thousands of brackets; a date that there is not, an integer of thousands of digits
+    ) as error:  # thousands of brackets; an impossible date; an integer of thousands of digits
         raise ConfigError(
             f"{path} is not TOML that can be read: {type(error).__name__}: {str(error).splitlines()[0]}"
         ) from error

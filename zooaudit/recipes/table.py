@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 
 from zooaudit.config import Recipe
-from zooaudit.recipes.fields import fields_of, said, tables
+from zooaudit.recipes.fields import fields_of, tables, type_text
 from zooaudit.recipes.text import toml_value
 
 
 def fields_table() -> str:
-    """A table a dataclass, in the order in which a file has them."""
+    """A table for each dataclass, in the order of a file."""
     return "\n".join(_sections())
 
 
@@ -23,5 +23,5 @@ def _sections() -> Iterator[str]:
             if one.table is not None and not one.many and one.default is not None:
                 continue  # a table of its own, below
             default = "" if one.required else f"`{toml_value(one.default, one.hint)}`"
-            yield f"| `{name}` | {said(one.hint)} | {default} | {one.meaning} |"
+            yield f"| `{name}` | {type_text(one.hint)} | {default} | {one.meaning} |"
         yield ""

@@ -1,4 +1,4 @@
-"""Values as TOML writes them."""
+"""Values in TOML's syntax."""
 
 import dataclasses
 import json
@@ -11,8 +11,7 @@ BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def toml_value(value: Any, hint: Any = None) -> str:
-    """A recipe's value on one line; of a dataclass the fields that have no default, or
-    another value than it."""
+    """A recipe's value on one line; for a dataclass, the fields without a default, or with another value."""
     if value is None:
         return f'"{NONE}"'
     if isinstance(value, bool):
@@ -33,7 +32,7 @@ def toml_value(value: Any, hint: Any = None) -> str:
 
 
 def key(name: str) -> str:
-    """A key, in quotes where it must be."""
+    """A key, quoted if necessary."""
     return name if BARE_KEY.fullmatch(name) else toml_value(name)
 
 

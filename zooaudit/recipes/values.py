@@ -1,9 +1,8 @@
-"""From what TOML says to a recipe's values, strictly: nothing is converted that somebody
-may have meant otherwise.
+"""From TOML values to a recipe's values, strictly: nothing is converted that might have been meant
+differently.
 
-An integer is taken for a number, for 1 and 1.0 are the same; a number is never taken for an
-integer, nor ``true`` for 1, nor a string for anything else. What a value may be beside its
-type, the dataclasses say themselves.
+An integer is accepted as a number, since 1 and 1.0 are the same; a number is never accepted as an integer,
+nor ``true`` as 1, nor a string as anything else. Ranges are checked by the dataclasses.
 """
 
 import dataclasses
@@ -18,19 +17,19 @@ from typing import Any
 
 from zooaudit.config import ExtractConfig
 from zooaudit.errors import ConfigError
-from zooaudit.recipes.fields import NONE, fields_of, is_mapping, optional, said, tables, walk
+from zooaudit.recipes.fields import NONE, fields_of, is_mapping, optional, tables, type_text, walk
 from zooaudit.zoo.arch import EXPECTED, KNOWN, is_known
 from zooaudit.zoo.spec import STARTED
 
 NETS = ("victim_architecture", "architectures", "encoder_architectures", "epochs", "mirrored", "thieves")
-"""Fields of a zoo that name architectures. The planner looks at some; in a field that it does not look at, a
-name that no net has would change nothing, without a word."""
+"""Fields of a zoo that name architectures. The planner uses only some; in the others an unknown name would
+silently change nothing."""
 SHOWN = 60
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a value stands, for errors.
+    """The place of a value, for errors.
 
     Attributes:
         source: a file, or ``--set``.
@@ -51,11 +50,11 @@ class Place:
 
 
 def changed(base: Any, owner: type[Any], table: Mapping[str, Any], place: Place) -> Any:
-    """``base``, or a new ``owner`` if it is None, with the fields that a table of a file gives.
+    """``base``, or a new ``owner`` if it is None, with the fields from a table of a file.
 
     Raises:
-        ConfigError: a field is unknown, lacking, of another type, or out of the range that
-            the dataclass allows.
+        ConfigError: a field is unknown, missing, of another type, or out of the range that the dataclass
+            allows.
     """
     known = fields_of(owner)
     values = {}
@@ -66,7 +65,8 @@ def changed(base: Any, owner: type[Any], table: Mapping[str, Any], place: Place)
         values[name] = _value(known[name].hint, raw, now, place, name)
     if base is None and (lacking := [n for n, f in known.items() if f.required and n not in values]):
         raise place.error(
-            lacking[0], f" is missing; expected {said(known[lacking[0]].hint)}: {known[lacking[0]].meaning}"
+            lacking[0],
+            f" is missing; expected {type_text(known[lacking[0]].hint)}: {known[lacking[0]].meaning}",
         )
     try:
         made = owner(**values) if base is None else dataclasses.replace(base, **values)
@@ -88,12 +88,12 @@ def _unknown(name: str, known: Iterable[str], place: Place) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """The known name that ``name`` was probably meant to be; empty if none is near."""
+    """The known name that ``name`` was probably meant to be; "" if none is similar."""
     return next(iter(difflib.get_close_matches(name, list(known), 1)), "")
 
 
 def _value(hint: Any, raw: Any, now: Any, place: Place, name: str) -> Any:
-    """One value of the type ``hint``; ``now`` is what a table changes."""
+    """One value of the type ``hint``; ``now`` is the value that a table changes."""
     hint, may_be_none = optional(hint)
     if may_be_none and raw == NONE:
         return None
@@ -119,7 +119,7 @@ def _value(hint: Any, raw: Any, now: Any, place: Place, name: str) -> Any:
 
 
 def _items(hint: Any, raw: Any, place: Place, name: str) -> tuple[Any, ...]:
-    """A list; it takes the place of the one that was there."""
+    """A list, which replaces the previous one."""
     inner = typing.get_args(hint)
     many = inner[-1] is ...
     if not isinstance(raw, list) or not (many or len(raw) == len(inner)):
@@ -132,8 +132,8 @@ def _items(hint: Any, raw: Any, place: Place, name: str) -> tuple[Any, ...]:
 
 
 def _pairs(hint: Any, raw: Any, now: Any, place: Place, name: str) -> tuple[tuple[str, Any], ...]:
-    """A table of names, whose entries are put among those that are there; or a list of
-    pairs, which takes the place of all."""
+    """A table of names, whose entries are added to the existing ones; or a list of pairs, which replaces
+    all."""
     if isinstance(raw, list):
         return _items(hint, raw, place, name)
     if not isinstance(raw, Mapping):
@@ -149,14 +149,14 @@ def _literal(hint: Any, raw: Any, place: Place, name: str) -> Any:
         return raw
     near = nearest(raw, choices) if isinstance(raw, str) else ""
     raise place.error(
-        name, f" is {found(raw)}; expected {said(hint)}{f'; did you mean {near}?' if near else ''}"
+        name, f" is {found(raw)}; expected {type_text(hint)}{f'; did you mean {near}?' if near else ''}"
     )
 
 
 def _mistyped(hint: Any, raw: Any, place: Place, name: str) -> ConfigError:
     quoted = hint is str and not isinstance(raw, list | Mapping)
     hint_ = f', in quotes: "{_toml_word(raw)}"' if quoted else ""
-    return place.error(name, f" is {found(raw)}; expected {said(hint)}{hint_}")
+    return place.error(name, f" is {found(raw)}; expected {type_text(hint)}{hint_}")
 
 
 def _toml_word(raw: Any) -> str:
@@ -164,7 +164,7 @@ def _toml_word(raw: Any) -> str:
 
 
 def found(raw: Any) -> str:
-    """A value as it stands in a file, and what TOML calls it."""
+    """A value as in a file, with its TOML type."""
     kinds = {
         bool: "a truth value",
         int: "an integer",
@@ -184,7 +184,7 @@ def found(raw: Any) -> str:
 
 
 def _check_nets(values: Mapping[str, Any], place: Place) -> None:
-    """Every architecture that is named is one that there is."""
+    """Check that every named architecture exists."""
     if place.path != "zoo":
         return
     for name in NETS:
@@ -193,18 +193,18 @@ def _check_nets(values: Mapping[str, Any], place: Place) -> None:
         if unknown := [n for n in named if n and n != STARTED and not is_known(n)]:
             near = nearest(unknown[0], KNOWN)
             text = f"did you mean {near}?" if near else f"expected some of {EXPECTED}"
-            raise place.error(name, f' names the architecture "{unknown[0]}", which there is not; {text}')
+            raise place.error(name, f' names the architecture "{unknown[0]}", which does not exist; {text}')
 
 
 def _net_of(value: Any) -> str:
-    """The architecture that an entry of a list names: itself, the first of a pair, or a thief's."""
+    """The architecture in an entry of a list: the entry itself, the first of a pair, or a thief's."""
     if isinstance(value, ExtractConfig):
         return value.architecture
     return str(value if isinstance(value, str) else value[0])
 
 
 def _placed(error: ConfigError, owner: type, place: Place) -> ConfigError:
-    """An error of a dataclass, in terms of the file: its tables in place of our classes."""
+    """A dataclass's error in terms of the file: with its tables instead of our classes."""
     message = str(error)
     if match := re.match(rf"{owner.__name__}\.(\w+)", message):
         return place.error(match[1], message[match.end() :])

@@ -1,11 +1,11 @@
-"""A recipe as a complete, commented TOML file, which reads back to the same recipe."""
+"""Write a recipe as a complete, commented TOML file, which reads back to the same recipe."""
 
 import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from zooaudit.config import Recipe
-from zooaudit.recipes.fields import Field, fields_of, optional, said
+from zooaudit.recipes.fields import Field, fields_of, optional, type_text
 from zooaudit.recipes.text import toml_value
 
 WIDTH = 110
@@ -18,22 +18,22 @@ NO_NOTES: Mapping[str, str] = {}
 
 
 def to_toml(recipe: Recipe, notes: Mapping[str, str] = NO_NOTES, header: str = HEADER) -> str:
-    """The whole recipe; what has its default is commented out.
+    """The whole recipe; fields with their default are commented out.
 
     Args:
-        notes: by path (``zoo.training.epochs``), from what a value was derived; such a
-            value is never commented out.
-        header: what the file begins with.
+        notes: by path (``zoo.training.epochs``), what a value was derived from; such a value is never
+            commented out.
+        header: the beginning of the file.
     """
     lines = [*_comment(header), "", *_table(recipe, Recipe, None, "", notes)]
     return "\n".join(lines).rstrip() + "\n"
 
 
 def _table(value: Any, owner: type, default: Any, path: str, notes: Mapping[str, str]) -> Iterator[str]:
-    """Fields with values first: what comes after a table's header belongs to that table.
+    """Plain fields first, since whatever follows a table's header belongs to that table.
 
     Args:
-        default: what a file without this table would give; None for the dataclass' own defaults.
+        default: the value of a file without this table; None for the dataclass's own defaults.
     """
     later = []
     for name, one in fields_of(owner).items():
@@ -43,7 +43,7 @@ def _table(value: Any, owner: type, default: Any, path: str, notes: Mapping[str,
             continue
         kept = now != usual or (one.required and default is None) or f"{path}{name}" in notes
         required = one.required and default is None
-        yield from _comment(_told(one, "" if required or now == usual else toml_value(usual, one.hint)))
+        yield from _comment(_explained(one, "" if required or now == usual else toml_value(usual, one.hint)))
         if f"{path}{name}" in notes:
             yield from _comment(f"From: {notes[f'{path}{name}']}")
         yield f"{'' if kept else '#'}{name} = {_lines(now, one)}"
@@ -55,13 +55,14 @@ def _table(value: Any, owner: type, default: Any, path: str, notes: Mapping[str,
         yield from _table(now, one.table, usual, f"{path}{name}.", notes)
 
 
-def _told(one: Field, usual: str) -> str:
-    """What a field means, what it takes, and the default where that is not what stands there."""
-    expected, default = said(one.hint), f"; default {usual}" if usual else ""
+def _explained(one: Field, usual: str) -> str:
+    """A field's meaning and type, and its default if the value differs."""
+    expected, default = type_text(one.hint), f"; default {usual}" if usual else ""
     more = ""
     if one.many and one.table is not None:
         fields = [
-            f"{n} ({said(f.hint)}{'' if f.required else f', default {toml_value(f.default)}'}): {f.meaning}"
+            f"{n} ({type_text(f.hint)}'' if f.required else f', default {toml_value(f.default)}'):"
+            f" {f.meaning}"
             for n, f in fields_of(one.table).items()
         ]
         more = " Each has " + " ".join(fields)
@@ -71,7 +72,7 @@ def _told(one: Field, usual: str) -> str:
 
 
 def _lines(value: Any, one: Field) -> str:
-    """Tables in a list each on a line of its own."""
+    """Tables in a list each go on a line of their own."""
     if one.many and value:
         return "[\n" + "".join(f"    {toml_value(v)},\n" for v in value) + "]"
     return toml_value(value, one.hint)

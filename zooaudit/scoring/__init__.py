@@ -1,2 +1,2 @@
-"""From a suspect, or its answers, to a decision: the one way, for the command line, the Python API, the
-service and its audits."""
+"""From a suspect, or its answers, to a decision: used by the command line, the Python API, the service and
+its audits."""

@@ -1,4 +1,4 @@
-"""Scores of answers, many at once: what a replica computes. It knows of kits, nothing of HTTP or Ray."""
+"""Score many suspects' answers together: a replica's computation. It knows kits, but not HTTP or Ray."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -23,12 +23,11 @@ Method = Literal["twins", "paper"]
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """One suspect's answers, float32 ``[n, K]``, to the first n questions of a method;
-    checked for nothing yet.
+    """One suspect's answers, float32 ``[n, K]``, to the first n questions of a method; not checked yet.
 
     ``level``, ``access``, ``by`` and ``horizon`` are those of
-    :meth:`~zooaudit.verdict.twin_test.TwinTest.judge`, for ``twins``; ``suspects``: how
-    many were judged at once, each by itself.
+    :meth:`~zooaudit.verdict.twin_test.TwinTest.judge`, for ``twins``; ``suspects``: how many were judged at
+    the same time, each by itself.
     """
 
     kit: Kit
@@ -46,7 +45,7 @@ Result = dict[str, Any] | ZooauditError
 
 
 def score_all(jobs: Sequence[Job]) -> list[Result]:
-    """What can be said of each; an error takes the place of a result, and spoils no other's."""
+    """The result of each job; an error takes the place of a result, and does not affect the others."""
     results: list[Result] = [{} for _ in jobs]
     by_kit: dict[int, list[int]] = {}
     for i, job in enumerate(jobs):
@@ -70,8 +69,8 @@ def _tried(job: Job) -> Result:
 
 
 def twin_verdict(kit: Kit, examined: Examined) -> dict[str, Any]:
-    """A verdict of the twin test as callers get it: as it is rendered everywhere, and what
-    else the answers show."""
+    """A verdict of the twin test as callers receive it: as it is rendered everywhere, with a hint if the
+    answers show a wrong order of classes."""
     columns = other_order(kit.twin_test, examined.answers)
     hint = (
         f"the answers fit the images much better in another order of classes: {list(columns)}"
@@ -82,12 +81,12 @@ def twin_verdict(kit: Kit, examined: Examined) -> dict[str, Any]:
 
 
 def rendered(verdict: TwinVerdict, hint: str = "") -> dict[str, Any]:
-    """A verdict of the twin test as callers get it."""
+    """A verdict of the twin test as callers receive it."""
     return facts(verdict) | {"hint": hint}
 
 
 def _by_paper(jobs: Sequence[Job]) -> list[Result]:
-    """Of one kit: all fingerprints go through the encoder together."""
+    """Jobs of one kit: all fingerprints go through the encoder together."""
     kit, shaped = jobs[0].kit, [_shaped(job) for job in jobs]
     fit = [s for s in shaped if isinstance(s, Tensor)]
     scores = iter(kit.similarities_of(fit))
@@ -124,5 +123,5 @@ def _judged(job: Job, answers: Tensor, scores: np.ndarray) -> Result:
 
 
 def one_thread() -> None:
-    """A replica has one core."""
+    """Use one thread, since a replica has one core."""
     torch.set_num_threads(1)

@@ -1,5 +1,4 @@
-"""The twin test on one suspect that is open: whether there is any use in asking it, its
-answers, the verdict."""
+"""The twin test on one open suspect: whether it is worth asking, its answers, the verdict."""
 
 from collections.abc import Callable
 
@@ -14,8 +13,8 @@ OnLook = Callable[[Examined], None]
 
 
 def worth_asking(kit: Kit, opened: OpenSuspect, name: str, settings: ScoreSettings) -> Noticed:
-    """Whether there is any use in asking a suspect, by the kit and by its answers to the control questions.
-    Where nobody can be accused, nothing is asked: it may cost money."""
+    """Check whether a suspect is worth asking, by the kit and by its answers to the control questions. If the
+    kit cannot accuse anybody, nothing is asked, since it may cost money."""
     if why := kit.twin_test.barred(settings.level, settings.p_value):
         return Noticed(why)
     if settings.others(kit):
@@ -26,8 +25,8 @@ def worth_asking(kit: Kit, opened: OpenSuspect, name: str, settings: ScoreSettin
 def examined(
     kit: Kit, opened: OpenSuspect, settings: ScoreSettings, early: bool, on_look: OnLook
 ) -> Examined:
-    """Ask a suspect, or read the answers that it gave, and judge it. ``early``: stop asking
-    once the decision is settled."""
+    """Ask a suspect, or read its answers, and judge it. ``early``: stop asking once the decision is
+    settled."""
     test = kit.twin_test
     if opened.answers is None:
         return test.examine(
@@ -46,8 +45,7 @@ def examined(
 
 
 def not_judged(kit: Kit, settings: ScoreSettings, why: str, queries: int) -> TwinVerdict:
-    """The verdict on a suspect with which something went wrong, or that there was no use in
-    asking any further."""
+    """The verdict on a suspect that failed, or that was not worth asking any further."""
     level = kit.twin_test.level if settings.level is None else settings.level
     return cannot_tell(
         why,

@@ -1,5 +1,5 @@
-"""Suspects that are scored together: each is opened, asked and judged; one that cannot be
-asked does not keep the others from it."""
+"""Score suspects together: each is opened, asked and judged; one that cannot be asked does not stop the
+others."""
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -31,9 +31,9 @@ class Scoring:
     """How suspects of one kit are scored.
 
     Attributes:
-        artifacts: the store, where evidence is kept.
-        artifact, kit: the kit, as it is stored and as it was read.
-        say: hears what happens.
+        artifacts: the store for evidence.
+        artifact, kit: the kit, as stored and as read.
+        say: called with progress.
     """
 
     artifacts: Artifacts
@@ -57,13 +57,13 @@ class Scoring:
         return scoring
 
     def score(self, suspects: Sequence[Named]) -> list[Case]:
-        """Ask all of them, or read their answers, and judge them together.
+        """Ask all suspects, or read their answers, and judge them together.
 
-        Of several, one that cannot be asked has what was the matter in its case.
+        Among several, one that cannot be asked has the reason in its case.
 
         Raises:
-            ConfigError: no suspects, one that is named twice, or answers to two methods.
-            InputError, SuspectError: what went wrong with the only suspect.
+            ConfigError: no suspects, one named twice, or answers to two methods.
+            InputError, SuspectError: the only suspect failed.
         """
         check(suspects, self.settings)
         cases, method = [Case(named, self.artifact.id) for named in suspects], self.settings.method
@@ -84,7 +84,7 @@ class Scoring:
         return cases
 
     def _each(self, cases: Sequence[Case], step: Callable[[Case], None]) -> None:
-        """Take a step with each suspect. Of several, one that failed is left alone from then on."""
+        """Take a step with each suspect. Among several, one that failed is skipped from then on."""
         for case in (c for c in cases if c.trouble is None):
             try:
                 step(case)
@@ -98,7 +98,7 @@ class Scoring:
                 )
 
     def _hinting(self, error: InputError | SuspectError) -> InputError | SuspectError:
-        """The error, and how a suspect with other classes is asked."""
+        """The error, with how to ask a suspect with other classes."""
         if (
             not isinstance(error, ColumnsError)
             or self.settings.suspect_classes is not None
@@ -106,14 +106,14 @@ class Scoring:
         ):
             return error
         message = (
-            f"{error}; if the victim's classes are among its own, say where: --contract classes.columns=[...]"
+            f"{error}; if the victim's classes are among its own, map them: --contract classes.columns=[...]"
             " or classes.names=[...]; if its classes are not the victim's, give --suspect-classes"
             f" {error.columns}"
         )
         return ColumnsError.counted(error.columns, message, error.found, error.expected)
 
     def _open(self, case: Case, stack: ExitStack) -> None:
-        """Find out how a suspect is asked."""
+        """Prepare to ask a suspect."""
         kit, settings, opening, shown = self.kit, self.settings, self.opening, case.shown
         takes = settings.takes(kit)
         self.say(
@@ -148,7 +148,7 @@ class Scoring:
             self.say(f"{shown}: answers are kept in {ledger}", "ledger", suspect=shown, ledger=str(ledger))
 
     def _examine(self, case: Case, early: bool) -> None:
-        """One suspect by itself. Several are asked everything: their corrected p-values need it."""
+        """Judge one suspect by itself. Several are asked everything: their corrected p-values need it."""
         opened = _opened(case)
 
         def on_look(so_far: Examined) -> None:
@@ -172,7 +172,7 @@ class Scoring:
         case.verdict = case.examined.verdict
 
     def _together(self, cases: Sequence[Case]) -> None:
-        """Each verdict, corrected for how many suspects there are, and its evidence."""
+        """Each verdict, corrected for the number of suspects, and its evidence."""
         for case in cases:
             if case.verdict is None:
                 queries = case.opened.black_box.queries if case.opened and case.opened.answers is None else 0
@@ -226,7 +226,7 @@ def check(suspects: Sequence[Named], settings: ScoreSettings) -> None:
     """Refuse suspects that cannot be scored together.
 
     Raises:
-        ConfigError: none, one that is named twice, or answers to two methods.
+        ConfigError: none, one named twice, or answers to two methods.
     """
     if not suspects:
         raise ConfigError(
@@ -242,11 +242,11 @@ def check(suspects: Sequence[Named], settings: ScoreSettings) -> None:
 
 
 def _opened(case: Case) -> OpenSuspect:
-    assert case.opened is not None, "it is opened first"
+    assert case.opened is not None, "it was not opened"
     return case.opened
 
 
 def _flat(facts: dict[str, Any]) -> dict[str, Any]:
-    """For a line of a log: what the paper's test says under ``paper_``, and no lists."""
+    """The facts for a line of a log: the paper's test under ``paper_``, and no lists."""
     inner = {f"paper_{k}": v for k, v in facts.get("paper", {}).items()}
     return {k: v for k, v in (facts | inner).items() if not isinstance(v, dict | list | tuple)}

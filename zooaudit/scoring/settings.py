@@ -1,4 +1,4 @@
-"""How suspects are asked and judged."""
+"""Settings for asking and judging suspects."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -15,19 +15,19 @@ Methods = Literal["twins", "paper", "both"]
 
 @dataclass(frozen=True)
 class ScoreSettings:
-    """What has to be fixed before the first answer is seen.
+    """Settings that must be fixed before the first answer is seen.
 
     Attributes:
         method: ``twins``, the twin test; ``paper``, the paper's t-test; or ``both``.
         level: share of suspects made without the victim that may be called stolen; None for the kit's.
-        access: what a suspect shows, an access level's name; ``seen``: what its first answers look like.
-        p_value: ``rank`` of the victim among its twins, or ``normal``: beyond 1 / (twins + 1), where the
-            twins' statistics are normal.
-        queries: questions of the twin test at most, one of the kit's looks; None for all.
-        ask_everything: also when the decision is settled, or when the first answers make no sense.
-        suspect_classes: how many classes the suspects have, where that is not the victim's number.
-        correction: of several suspects, judged together.
-        budget: queries that an API may be charged over all runs; None for what the method takes.
+        access: the suspect's access level by name; ``seen``: inferred from its first answers.
+        p_value: ``rank`` of the victim among its twins, or ``normal``: below 1 / (twins + 1), if the twins'
+            statistics are normal.
+        queries: the most questions of the twin test, one of the kit's looks; None for all.
+        ask_everything: ask on when the decision is settled, or when the first answers make no sense.
+        suspect_classes: the suspects' number of classes, if it is not the victim's.
+        correction: for several suspects, judged together.
+        budget: the most queries that an API may charge, over all runs; None for what the method takes.
     """
 
     method: Methods = "twins"
@@ -41,10 +41,10 @@ class ScoreSettings:
     budget: int | None = None
 
     def check(self, kit: Kit) -> None:
-        """Refuse what does not fit the kit, before anybody is asked.
+        """Refuse settings that do not fit the kit, before a suspect is asked.
 
         Raises:
-            ConfigError: what is wrong, and what was expected.
+            ConfigError: a setting does not fit; says what was expected.
         """
         if self.method not in METHODS:
             raise ConfigError(f"method is {self.method!r}; expected one of {', '.join(METHODS)}")
@@ -52,11 +52,11 @@ class ScoreSettings:
         if self.correction not in CORRECTIONS:
             raise ConfigError(f"correction is {self.correction!r}; expected one of {', '.join(CORRECTIONS)}")
         if self.budget is not None and self.budget < 1:
-            raise ConfigError(f"--budget is {self.budget}; expected a number of queries, 1 at least")
+            raise ConfigError(f"--budget is {self.budget}; expected a number of queries, at least 1")
         if self.suspect_classes is not None and self.suspect_classes < 2:
             raise ConfigError(
-                f"--suspect-classes is {self.suspect_classes}; expected how many classes the suspect has, 2"
-                " at least"
+                f"--suspect-classes is {self.suspect_classes}; expected the suspect's number of classes, at"
+                " least 2"
             )
         if self.others(kit) and self.method != "twins":
             raise ConfigError(
@@ -74,14 +74,14 @@ class ScoreSettings:
 
     @property
     def read_as(self) -> Access | None:
-        """The access level; None where it is seen."""
+        """The access level; None to infer it."""
         return None if self.access == SEEN else Access.named(self.access)
 
     def horizon(self, kit: Kit) -> int:
-        """Questions of the twin test at most."""
+        """The most questions of the twin test."""
         return kit.twin_test.stops(self.queries)[-1]
 
     def takes(self, kit: Kit) -> int:
-        """Queries that the method takes at most."""
+        """The most queries that the method takes."""
         paper = kit.victim_answers.shape[:3].numel()
         return {"twins": self.horizon(kit), "paper": paper, "both": self.horizon(kit) + paper}[self.method]

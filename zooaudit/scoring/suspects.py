@@ -1,4 +1,4 @@
-"""A suspect that is to be scored: what it is, how it is opened, and what has become of it so far."""
+"""A suspect to score: what it is, how it is opened, and its results so far."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,25 +15,24 @@ from zooaudit.verdict.examined import Examined
 
 
 class Say(Protocol):
-    """Hears what happens: a message for people, "" if there is none, and an event with its
-    facts for a log."""
+    """Receives progress: a message for people, "" for none, and an event with its facts for a log."""
 
     def __call__(self, message: str, event: str = "note", **facts: object) -> None: ...
 
 
 def silent(message: str, event: str = "note", **facts: object) -> None:
-    """Say nothing."""
+    """Ignore progress."""
 
 
 @dataclass(frozen=True)
 class Opening:
-    """How suspects are opened, whatever they are.
+    """How suspects are opened, of whatever kind.
 
     Attributes:
-        factory: what builds the module of suspects that are weights.
-        contract: how suspects that are files are asked.
-        ledger: where an API's answers are kept; None for a file of its own.
-        allowed: environment variables that a suspect's TOML may name.
+        factory: builds the module, for suspects that are weights.
+        contract: for suspects that are files.
+        ledger: file for an API's answers; None for a file of its own.
+        allowed: environment variables that a suspect's TOML file may name.
     """
 
     factory: str | None = None
@@ -47,10 +46,10 @@ class Named:
     """One suspect to score.
 
     Attributes:
-        name: its file, address, or description in a TOML file; otherwise what it is called.
+        name: its file, address, or description in a TOML file; otherwise any name.
         answers: whether the file holds its answers.
-        given: what to ask, where that is no file and no address: takes what opening it needs, and opens it.
-        called: what it is called in messages and evidence; "" for its name.
+        given: for anything but a file or an address: a function that takes the parameters and opens it.
+        called: its name in messages and evidence; "" for ``name``.
     """
 
     name: str
@@ -65,8 +64,7 @@ class Named:
 
 @dataclass(eq=False)
 class Case:
-    """One suspect: how it is asked, what its answers gave, what went wrong with it, and the
-    facts that are reported."""
+    """One suspect: how it is asked, the result of its answers, any failure, and the facts to report."""
 
     named: Named
     kit: str
@@ -81,5 +79,5 @@ class Case:
 
     @property
     def shown(self) -> str:
-        """Its name without the keys that an address may have: in messages, logs and evidence."""
+        """Its name without keys in an address, for messages, logs and evidence."""
         return without_keys(self.named.called or self.named.name)

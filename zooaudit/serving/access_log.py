@@ -1,5 +1,5 @@
-"""Who asked what: one JSON line a request, to the log and, where there is a folder for data, to files of each
-process, of which the oldest go: strangers must not fill the disk, nor push out what was there."""
+"""The access log: one JSON line for each request, to the log and, if there is a data folder, to files of each
+process. The oldest files are removed: strangers must neither fill the disk nor push out older lines."""
 
 import json
 import logging
@@ -16,18 +16,18 @@ from zooaudit.suspects.addresses import without_keys
 
 log = logging.getLogger("zooaudit.access")
 QUIET = ("/health", "/ready")
-"""Asked every few seconds by whoever watches over the service."""
+"""Paths that monitoring asks every few seconds."""
 FILE_BYTES, ALL_BYTES = 16 * 2**20, 256 * 2**20
-"""Of one file, after which another is begun, and of all in the folder, beyond which the oldest go."""
+"""Size at which a new file begins, and of all files, above which the oldest are removed."""
 REFUSALS_A_MINUTE = 600
-"""Lines about requests that were refused without a key; what is left out is counted in the next line."""
+"""Lines a minute about requests without a valid key; the next line counts those left out."""
 
 
 class Lines:
-    """Of one process.
+    """The lines of one process.
 
     Args:
-        folder: made if it is not there.
+        folder: created if missing.
         file_bytes, all_bytes: as ``FILE_BYTES`` and ``ALL_BYTES``.
     """
 
@@ -37,7 +37,7 @@ class Lines:
         self._quiet_until = 0.0
 
     def write(self, line: str) -> None:
-        """A line; nothing if there is no room, which is said in the log, but not each time."""
+        """Write a line; if the disk is full, drop it, and report that in the log once in a while."""
         try:
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             with self._path.open("a") as file:
@@ -67,8 +67,8 @@ class AccessLog:
     """ASGI middleware. Neither keys nor bodies are written.
 
     Args:
-        folder: of the files ``access-<process>.jsonl``, and
-            ``access-<process>-<time>.jsonl`` of before; None for none.
+        folder: holds the files ``access-<process>.jsonl``, and the older ``access-<process>-<time>.jsonl``;
+            None for none.
         clock: in seconds.
     """
 
@@ -119,7 +119,7 @@ class AccessLog:
             self._lines.write(line)
 
     def _too_many(self) -> bool:
-        """Whether as many lines about refusals were written within a minute as may be."""
+        """Whether the limit of lines a minute about refusals is reached."""
         now = self._clock()
         if now - self._minute >= 60:
             self._minute, self._refused = now, 0
@@ -128,7 +128,7 @@ class AccessLog:
 
 
 def _query(given: bytes) -> str:
-    """What was asked, without the keys that the name of a suspect may have."""
+    """The query string without keys, which the name of a suspect may contain."""
     text = given.decode(errors="replace")
     plain = unquote_plus(text)
     hidden = without_keys(plain)

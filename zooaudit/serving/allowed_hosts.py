@@ -1,5 +1,5 @@
-"""Which suspects the service may ask: only hosts that the operator named, at the address
-that they had when the audit began."""
+"""Which suspects the service may ask: only hosts that the operator named, at the address that they had when
+the audit began."""
 
 import ipaddress
 import re
@@ -14,7 +14,7 @@ from zooaudit.suspects.deadlines import Clock, looked_up
 
 PORTS = {"http": 80, "https": 443}
 ODD = re.compile(r"(?:^|/)(?:\.|%2e){1,2}(?:[/;]|$)|//|\\|%2f|%5c|%25|%00", re.IGNORECASE)
-"""In a path: what one server reads as a step up, or as a slash, and another does not."""
+"""Parts of a path that one server reads as a parent folder or a slash, and another does not."""
 WELL_KNOWN, LOCAL_USE = ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("64:ff9b:1::/48")
 """NAT64, RFC 6052 and RFC 8215."""
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -22,14 +22,14 @@ LOOK_UP_S = 10.0
 
 
 def refuse_unless_named(url: str, named: Sequence[str]) -> None:
-    """Refuse a host that is not on the list, as ``host`` (any port), ``host:port``, or
-    ``http(s)://host[:port]/path``: addresses there, and below it.
+    """Refuse a host that is not on the list. Entries are ``host`` (any port), ``host:port``, or
+    ``http(s)://host[:port]/path`` for addresses there and below it.
 
     Raises:
-        ConfigError: it is not, there is no list, or the scheme is another.
+        ConfigError: it is not on the list, there is no list, or the scheme is another.
     """
     parts = urlsplit(url)
-    if parts.scheme not in PORTS:  # what looks up names by itself cannot be held to one address
+    if parts.scheme not in PORTS:  # gRPC looks up names by itself, so it cannot be held to one address
         raise ConfigError(
             f"this service asks suspects by http and https only, not by {parts.scheme}; ask this one from the"
             " command line"
@@ -37,7 +37,7 @@ def refuse_unless_named(url: str, named: Sequence[str]) -> None:
     try:
         host, port = (parts.hostname or "").lower(), parts.port or PORTS[parts.scheme]
     except ValueError as error:
-        raise ConfigError(f"the url has no port that can be: {error}") from error
+        raise ConfigError(f"the url has no valid port: {error}") from error
     if not named:
         raise ConfigError(
             "this service asks no suspects; its operator can name hosts that it may ask"
@@ -54,8 +54,8 @@ def refuse_unless_named(url: str, named: Sequence[str]) -> None:
 
 
 def _below(scheme: str, host: str, path: str, named: str) -> bool:
-    """Whether an address is a named one, or below it. A path that a server may read as
-    another one is below nothing."""
+    """Whether an address is a named one, or below it. A path that servers read differently is never below
+    it."""
     other = urlsplit(named)
     name = f"[{other.hostname}]" if ":" in (other.hostname or "") else other.hostname
     if (scheme, host) != (other.scheme, f"{name}:{other.port or PORTS[other.scheme]}") or ODD.search(path):
@@ -65,8 +65,7 @@ def _below(scheme: str, host: str, path: str, named: str) -> bool:
 
 
 def meant_by(address: IPAddress) -> list[IPAddress]:
-    """An address, and those within it that a gateway or tunnel between here and there would
-    go to: of IPv4 in IPv6."""
+    """An address, and the IPv4 addresses within an IPv6 address that a gateway or tunnel would go to."""
     if not isinstance(address, ipaddress.IPv6Address):
         return [address]
     number, low = int(address), ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
@@ -86,23 +85,23 @@ def meant_by(address: IPAddress) -> list[IPAddress]:
 
 
 def _in_prefixes(number: int) -> list[IPAddress]:
-    """IPv4 within 64:ff9b:1::/48 by the lengths of prefix that RFC 6052 knows there: /48, /56, /64, whose
-    bits 64 to 71 are left out."""
+    """The IPv4 address within 64:ff9b:1::/48, for each prefix length in RFC 6052: /48, /56, /64. Bits 64 to
+    71 are skipped."""
     bits = f"{number:0128b}"
     plain = bits[:64] + bits[72:]
     return [ipaddress.IPv4Address(int(plain[length : length + 32], 2)) for length in (48, 56, 64)]
 
 
 def resolved(url: str) -> str:
-    """The address of a URL's host, looked up once.
+    """Look up the address of a URL's host once.
 
-    A name must not lead to an address that is private, of this machine or link-local: whoever owns the name
-    could aim it at what only this machine reaches. An address that the operator wrote out himself may, unless
-    it is link-local, where clouds keep their credentials.
+    A name must not resolve to an address that is private, of this machine or link-local, since its owner
+    could aim it at what only this machine reaches. An address that the operator wrote out may be private, but
+    not link-local, where clouds keep their credentials.
 
     Raises:
-        SuspectError: the name is not known, or is not found out within ``LOOK_UP_S``.
-        ConfigError: it leads where it must not.
+        SuspectError: the name is unknown, or its look-up takes longer than ``LOOK_UP_S``.
+        ConfigError: it resolves to a forbidden address.
         StoppedError: the audit was stopped meanwhile (``exchange.heeding``).
     """
     host = urlsplit(url).hostname or ""
@@ -118,8 +117,8 @@ def resolved(url: str) -> str:
         )
     except TimeoutError as error:
         raise SuspectError(
-            f"the host {host} could not be looked up within {LOOK_UP_S:g} s; is the name server of this"
-            " service there?"
+            f"the host {host} could not be looked up within {LOOK_UP_S:g} s; does this service reach its name"
+            " server?"
         ) from error
     except OSError as error:
         raise SuspectError(f"the host {host} is not known: {error}") from error
@@ -141,13 +140,13 @@ def _public(address: IPAddress) -> bool:
 
 
 class Pinned(httpx.HTTPTransport):
-    """Connects to one address for one host, whatever its name leads to by now; certificates
-    are still checked against the name.
+    """Connects to one address for one host, even if its name resolves to another by now; certificates are
+    still checked against the name.
 
     Args:
         host: the name.
-        address: as ``resolved``.
-        named: as of ``refuse_unless_named``, of every request; None if that was seen to.
+        address: from ``resolved``.
+        named: as for ``refuse_unless_named``, checked for every request; None if that is done already.
     """
 
     def __init__(
@@ -161,6 +160,6 @@ class Pinned(httpx.HTTPTransport):
             raise SuspectError(f"the suspect points to {request.url.host}; only {self._host} is asked")
         if self._named is not None:
             refuse_unless_named(str(request.url), self._named)
-        request.url = request.url.copy_with(host=self._address)  # the Host header is of the name
+        request.url = request.url.copy_with(host=self._address)  # the Host header keeps the name
         request.extensions = {**request.extensions, "sni_hostname": self._host}
         return super().handle_request(request)

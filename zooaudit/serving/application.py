@@ -1,5 +1,4 @@
-"""The application: its routes, what is logged of each request, and how errors look. It
-knows nothing of Ray."""
+"""The application: its routes, the log of each request, and the form of errors. It does not know Ray."""
 
 from fastapi import FastAPI
 
@@ -33,13 +32,13 @@ ROUTERS = (
 def make_app(
     settings: Settings, run: Run = one_by_one, audits: Audits | None = None, metrics: Metrics | None = None
 ) -> FastAPI:
-    """The ASGI application. The pages that would load scripts from elsewhere are off;
-    ``/openapi.json`` says what there is.
+    """The ASGI application. FastAPI's pages that load scripts from elsewhere are off; ``/openapi.json``
+    describes the routes.
 
     Args:
         run: computes a score.
-        audits: who asks suspects; None for a service that does not.
-        metrics: gives what is counted; None where nobody counts.
+        audits: runs audits; None for a service that does not ask suspects.
+        metrics: returns the metrics; None without a collector.
     """
     app = FastAPI(
         title="zooaudit",

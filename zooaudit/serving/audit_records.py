@@ -1,5 +1,5 @@
-"""The book of audits that the service was given: what was asked for, how far it is, what came of it, what
-each key spent. A SQLite file, so that it outlives the service."""
+"""The service's list of audits: requests, progress, results, and what each key spent. A SQLite file, so that
+it survives the service."""
 
 import json
 import sqlite3
@@ -18,7 +18,7 @@ from zooaudit.suspects.addresses import without_keys
 QUEUED, RUNNING, DONE, FAILED, CANCELLED = "queued", "running", "done", "failed", "cancelled"
 OPEN = (QUEUED, RUNNING)
 FORMAT = 2
-"""2: results state ``decision``, which was ``call``."""
+"""2: results have the field ``decision``, which was ``call``."""
 TABLES = """
 PRAGMA secure_delete = ON; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;
 CREATE TABLE IF NOT EXISTS audits (
@@ -42,24 +42,24 @@ COLUMNS = ("id", "made", "changed", "by", "kit", "asked", "state", "progress", "
 JSONS = ("asked", "progress", "result")
 MOST_LISTED = 200
 ONCE_S = 24 * 3600.0
-"""For so long a request that is sent again with its key is the same request."""
+"""How long an Idempotency-Key is remembered."""
 HOUR_S, DAY = 3600, 24
 KEPT = ("url", "protocol", "batch", "classes", "columns", "answers")
-"""Settings of a suspect that are kept once its audit has ended; others may hold its key."""
+"""Settings of a suspect that are kept once its audit has ended; others may contain its key."""
 
 
 class AuditRecords:
-    """For many threads of one process. What cannot be written for want of room raises ``NotWrittenError``.
+    """For many threads of one process. Raises ``NotWrittenError`` if the disk is full.
 
     Args:
-        path: made if it is not there.
+        path: created if missing.
 
     Raises:
         StoreError: it is not a file of ours.
     """
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)  # suspects' keys are in it
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)  # the file contains suspects' keys
         path.parent.chmod(0o700)
         self._lock = threading.Lock()
         try:
@@ -74,15 +74,16 @@ class AuditRecords:
         except sqlite3.DatabaseError as error:
             raise StoreError(f"the list of audits {path} cannot be used: {error}") from error
 
-    def enter(self, by: str, kit: str, asked: dict[str, Any], once: str = "", body: str = "") -> str:
-        """A new audit, queued; returns its id.
+    def enter(
+        self, owner: str, kit: str, asked: dict[str, Any], request_key: str = "", body: str = ""
+    ) -> str:
+        """Enter a new audit, queued; returns its id.
 
         Args:
-            once, body: the key by which its caller knows this request, and the digest of
-                what was asked; see ``known``.
+            request_key, body: the caller's key for this request, and the digest of the body; see ``known``.
         """
         id_, now = uuid.uuid4().hex[:16], time.time()
-        row = (id_, now, now, by, kit, json.dumps(asked), QUEUED, "{}", None, "", 0)
+        row = (id_, now, now, owner, kit, json.dumps(asked), QUEUED, "{}", None, "", 0)
         with self._writing():
             self._db.execute("BEGIN IMMEDIATE")
             try:
@@ -90,8 +91,10 @@ class AuditRecords:
                     f"INSERT INTO audits ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(row))})", row
                 )
                 self._db.execute("DELETE FROM once WHERE made < ?", (now - ONCE_S,))
-                if once:
-                    self._db.execute("INSERT INTO once VALUES (?, ?, ?, ?, ?)", (by, once, body, id_, now))
+                if request_key:
+                    self._db.execute(
+                        "INSERT INTO once VALUES (?, ?, ?, ?, ?)", (owner, request_key, body, id_, now)
+                    )
                 self._db.execute("COMMIT")
             except BaseException:
                 if self._db.in_transaction:
@@ -99,19 +102,19 @@ class AuditRecords:
                 raise
         return id_
 
-    def known(self, by: str, once: str) -> tuple[str, str] | None:
-        """The audit that a caller's request of this key was entered as within ``ONCE_S``, and the digest of
-        what was asked; or None."""
+    def known(self, owner: str, request_key: str) -> tuple[str, str] | None:
+        """The audit that a caller requested with this Idempotency-Key within ``ONCE_S``, and the digest of
+        its body; or None."""
         with self._lock:
             found = self._db.execute(
                 "SELECT audit, body FROM once WHERE by = ? AND key = ? AND made >= ?",
-                (by, once, time.time() - ONCE_S),
+                (owner, request_key, time.time() - ONCE_S),
             ).fetchone()
         return (str(found[0]), str(found[1])) if found else None
 
     def note(self, id_: str, **changes: Any) -> None:
-        """Change an audit's ``state``, ``progress``, ``result`` or ``error``; what has
-        ended stays as it is."""
+        """Change an audit's ``state``, ``progress``, ``result`` or ``error``; an audit that has ended stays
+        as it is."""
         ended = changes.get("state") not in (None, *OPEN)
         if ended:
             changes["asked"] = _without_secrets((self.get(id_) or {}).get("asked", {}))
@@ -125,8 +128,9 @@ class AuditRecords:
                 self._forget()
 
     def begin(self, id_: str) -> int:
-        """An audit starts to run. Returns how often it has since it last got on, this time with them; 0 if it
-        has ended. Written before anything is done: a start that ends the process counts."""
+        """Note that an audit starts. Returns how many starts it had since its last new answer, including this
+        one; 0 if it has ended. Written before anything is done, so that a start that ends the process
+        counts."""
         with self._writing():
             self._db.execute(
                 "UPDATE audits SET state = ?, starts = starts + 1, changed = ? WHERE id = ? AND state IN"
@@ -137,18 +141,18 @@ class AuditRecords:
         return int(found["starts"]) if found and found["state"] == RUNNING else 0
 
     def got_on(self, id_: str) -> None:
-        """An audit got an answer that it did not have."""
+        """Note that an audit received a new answer."""
         with self._writing():
             self._db.execute("UPDATE audits SET starts = 0 WHERE id = ?", (id_,))
 
     def go_on(self, id_: str, **changes: Any) -> None:
-        """Change parts of an audit's progress; None takes one away."""
+        """Change parts of an audit's progress; None removes one."""
         progress = ((self.get(id_) or {}).get("progress") or {}) | changes
         self.note(id_, progress={k: v for k, v in progress.items() if v is not None})
 
     def wait(self, id_: str, why: str, for_: str = "") -> None:
-        """An audit is queued again, through no fault of its own; "" as its reason if the service itself ends.
-        ``for_``: another one."""
+        """Queue an audit again, through no fault of its own; the reason is "" if the service itself ends.
+        ``for_``: the audit that it waits for."""
         progress = ((self.get(id_) or {}).get("progress") or {}) | ({"waiting": why} if why else {})
         progress |= {"waiting_for": for_} if for_ else {}
         progress.pop("trouble", None)
@@ -159,21 +163,21 @@ class AuditRecords:
                 (QUEUED, json.dumps(progress), time.time(), id_, *OPEN),
             )
 
-    def spend(self, by: str, host: str, queries: int, seconds: float) -> None:
-        """Count what a key's audits charged and how long they took; ``queries`` may be
-        negative, of what was refused."""
+    def spend(self, owner: str, host: str, queries: int, seconds: float) -> None:
+        """Add what a key's audits were charged and how long they ran; ``queries`` is negative for refused
+        ones."""
         hour = int(time.time() // HOUR_S)
         with self._writing():
             self._db.execute("DELETE FROM spent WHERE hour < ?", (hour - 2 * DAY,))
             self._db.execute(
                 "INSERT INTO spent VALUES (?, ?, ?, ?, ?) ON CONFLICT (by, host, hour) DO UPDATE SET "
                 "queries = queries + excluded.queries, seconds = seconds + excluded.seconds",
-                (by, host, hour, queries, seconds),
+                (owner, host, hour, queries, seconds),
             )
 
-    def spent(self, by: str = "", host: str = "") -> tuple[int, float]:
-        """Queries and seconds of the last 24 hours, of a key or of a host."""
-        column, value = ("by", by) if by else ("host", host)
+    def spent(self, owner: str = "", host: str = "") -> tuple[int, float]:
+        """Queries and seconds of the last 24 hours, for a key or for a host."""
+        column, value = ("by", owner) if owner else ("host", host)
         since = int(time.time() // HOUR_S) - DAY
         with self._lock:
             row = self._db.execute(
@@ -188,16 +192,15 @@ class AuditRecords:
         found = self._rows("WHERE id = ?", id_)
         return found[0] if found else None
 
-    def by(
+    def listed(
         self, name: str | None, state: str = "", limit: int = MOST_LISTED, after: Sequence[Any] | None = None
     ) -> list[dict[str, Any]]:
-        """Audits of one caller or of all, at most so many: those that are open first, the
-        newest first among them.
+        """Audits of one caller or of all, at most ``limit``: open ones first, then the newest first.
 
         Args:
-            state: of these only.
-            after: ``place`` of the last one that is known: those that follow. One that ends meanwhile may
-                come again; none is left out.
+            state: only audits in this state.
+            after: ``place`` of the last known audit; lists those that follow. One that ends meanwhile may be
+                listed twice; none is left out.
         """
         where: list[tuple[str, tuple[Any, ...]]] = [("TRUE", ())]
         where += [("by = ?", (name,))] if name is not None else []
@@ -212,19 +215,19 @@ class AuditRecords:
 
     @staticmethod
     def place(audit: Mapping[str, Any]) -> tuple[int, float, str]:
-        """Of an audit among all, by which they are listed, falling."""
+        """The place of an audit in the list, which is in descending order."""
         return int(audit["state"] in OPEN), float(audit["made"]), str(audit["id"])
 
-    def before(self, by: str | None, made: float, id_: str, limit: int) -> list[dict[str, Any]]:
-        """Audits that were asked for before one, of one caller or of all, the newest first."""
-        mine, of = ("", ()) if by is None else ("AND by = ? ", (by,))
+    def before(self, owner: str | None, made: float, id_: str, limit: int) -> list[dict[str, Any]]:
+        """Audits requested before the given one, of one caller or of all, the newest first."""
+        mine, of = ("", ()) if owner is None else ("AND by = ? ", (owner,))
         return self._rows(
             f"WHERE (made, id) < (?, ?) {mine}ORDER BY made DESC, id DESC LIMIT {limit}", made, id_, *of
         )
 
-    def open(self, by: str = "") -> list[dict[str, Any]]:
-        """Those that are queued or running, the oldest first; of one caller, or of all."""
-        return [a for a in self._rows("WHERE state IN (?, ?) ORDER BY made", *OPEN) if by in ("", a["by"])]
+    def open(self, owner: str = "") -> list[dict[str, Any]]:
+        """Audits that are queued or running, the oldest first; of one caller, or of all."""
+        return [a for a in self._rows("WHERE state IN (?, ?) ORDER BY made", *OPEN) if owner in ("", a["by"])]
 
     def _rows(self, rest: str, *values: Any) -> list[dict[str, Any]]:
         with self._lock:
@@ -233,8 +236,8 @@ class AuditRecords:
         return [{k: json.loads(v) if k in JSONS and v else v for k, v in one.items()} for one in found]
 
     def _forget(self) -> None:
-        """Suspects' keys that were taken out of the book are still in its write-ahead log: empty that. What
-        is freed in the file itself is overwritten: ``secure_delete``."""
+        """Empty the write-ahead log, which may still have suspects' keys that were removed. Freed space in
+        the file itself is overwritten by ``secure_delete``."""
         self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     @contextmanager
@@ -251,7 +254,7 @@ class AuditRecords:
 
 
 def _without_secrets(asked: dict[str, Any]) -> dict[str, Any]:
-    """What an audit that has ended was asked for: headers, request, form and address may hold a suspect's
-    key, which nobody needs any more."""
+    """The request of an audit that has ended, without headers, request, form and address, which may contain a
+    suspect's key that is no longer needed."""
     suspect = {k: v for k, v in asked.get("suspect", {}).items() if k in KEPT}
     return asked | {"suspect": suspect | {"url": without_keys(str(suspect.get("url", "")))}}

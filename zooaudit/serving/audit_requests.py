@@ -1,4 +1,4 @@
-"""What a caller asks of an audit, understood: which suspect, how it is judged, and what may not be set."""
+"""Read a request for an audit: the suspect, how it is judged, and settings that callers may not use."""
 
 from dataclasses import dataclass, fields
 from typing import Any
@@ -16,8 +16,8 @@ from zooaudit.suspects.signing import Signing
 from zooaudit.verdict.decision import check_level
 
 NOT_OURS = ("ca", *(f.name for f in fields(Signing)))
-"""Settings that would reach into the service's own environment and files, or that lead to
-another host than the suspect's."""
+"""Settings that would reach into the service's own environment and files, or lead to another host than the
+suspect's."""
 MOST = {
     "timeout_s": 120.0,
     "patience_s": 900.0,
@@ -41,13 +41,13 @@ FRAMING = (
 
 @dataclass(frozen=True)
 class AuditRequest:
-    """An audit as it was asked for.
+    """A request for an audit.
 
     Attributes:
-        access: what the suspect's interface tells; None to see it from its answers.
-        budget: queries that may be charged.
+        access: what the suspect's interface gives; None to infer it from its answers.
+        budget: the most queries that may be charged.
         settings: how the suspect is judged.
-        fresh: whether answers that came before are asked for again.
+        fresh: ask everything again, even if there are answers from before.
     """
 
     remote: Remote
@@ -58,18 +58,18 @@ class AuditRequest:
 
     @property
     def host(self) -> str:
-        """Whose budget it is."""
+        """The host whose budget the audit uses."""
         return (urlsplit(self.remote.url).hostname or "").lower().rstrip(".")
 
     @staticmethod
     def of(asked: dict[str, Any], kit: Kit, allowed: tuple[str, ...]) -> "AuditRequest":
-        """Read a request's body, checked by ``serving/schemas.py`` already.
+        """Read a request's body, which ``serving/schemas.py`` has already validated.
 
         Args:
-            allowed: hosts that may be asked though their addresses are private.
+            allowed: hosts that may be asked although their addresses are private.
 
         Raises:
-            InputError: a setting that is not a caller's, one out of range, or a host that is not asked.
+            InputError: a setting that callers may not use, one out of range, or a forbidden host.
         """
         settings, access = _settings(asked), asked.get("access") or SEEN
         remote = _suspect(asked, kit, allowed)

@@ -1,4 +1,4 @@
-"""Routes about audits that the service runs itself, and about the reports of finished runs."""
+"""Routes for audits that the service runs itself, and for the reports of finished runs."""
 
 import json
 from collections import Counter
@@ -25,9 +25,9 @@ POLICY = (
     " allow-scripts"
 )
 HELD = ("asked", "starts", "replayed")
-"""Of an audit: not shown."""
+"""Fields of an audit that are not shown."""
 MOST_BYTES = 65536
-"""Of what describes a suspect."""
+"""The largest description of a suspect, in bytes."""
 BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -48,7 +48,7 @@ TAKEN: dict[int | str, dict[str, Any]] = {
     409: {},
 }
 PAGE = {"Content-Security-Policy": POLICY}
-"""A report is a page of its own: it may do nothing in the name of whoever looks at it."""
+"""A report is a separate page: it must not act in the name of the person who views it."""
 
 
 Once = Annotated[
@@ -59,9 +59,8 @@ Once = Annotated[
         max_length=255,
         pattern=r"^[\x21-\x7e]+$",
         description=(
-            "a name of your own for this request, a UUID say: sent again within 24 hours with the same body"
-            " it starts nothing, and is answered with the audit that came of it; with another body it is"
-            " refused (409)"
+            "a name of your own for this request, for example a UUID: sent again within 24 hours with the"
+            " same body, it starts nothing and returns the same audit; with another body it is refused (409)"
         ),
     ),
 ]
@@ -69,18 +68,18 @@ Once = Annotated[
 
 @router.post("/audits", tags=["audits"], status_code=HTTPStatus.ACCEPTED, openapi_extra=BODY, responses=TAKEN)
 async def submit(
-    request: Request, service: Shared, key: Auditing, response: Response, idempotency_key: Once = None
+    request: Request, service: Shared, key: Auditing, response: Response, request_key: Once = None
 ) -> audit_schemas.Audit:
     """Have the service ask a suspect behind a prediction API."""
     kind = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    if kind != JSON:  # other types a page of anybody's could send in the name of who looks at it
+    if kind != JSON:  # any web page could send other types in its visitor's name
         raise Refused(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-            "an audit is asked for as JSON",
+            "an audit must be requested as JSON",
             kind[:100] or "no Content-Type",
             JSON,
         )
-    # here, so that nothing is read for whoever has no key.
+    # Read here, so that nothing is read for a caller without a key.
     body = await read_body(request, MOST_BYTES, service, key)
     try:
         asked = audit_schemas.AuditRequest.model_validate_json(body)
@@ -94,7 +93,7 @@ async def submit(
             status, f"{place}: {first['msg']}"[:300], place[:100], "JSON as /openapi.json describes it"
         ) from error
     _refuse_twice(body)
-    found = await service.audits.submit(key.name, asked.model_dump(), idempotency_key or "")
+    found = await service.audits.submit(key.name, asked.model_dump(), request_key or "")
     made = _shown(found)
     response.headers["Location"] = f"/audits/{made.id}"
     if found.get("replayed"):
@@ -110,9 +109,8 @@ async def audits(
     limit: Limit = MOST_LISTED,
     cursor: Cursor = None,
 ) -> audit_schemas.Audits:
-    """The audits that this key asked for, or with the scope admin everybody's, in pages:
-    those that have not ended first, the newest first among them. One that ends between two
-    pages may be on both; none is left out."""
+    """This key's audits, or everybody's with the scope admin, in pages: first those that have not ended, then
+    the newest first. An audit that ends between two pages may be on both; none is left out."""
     whose, after = None if "admin" in key.scopes else key.name, place_of(cursor, (int, float, str))
     found = await service.audits.all(whose, state or "", limit + 1, after)
     following = cursor_of(AuditRecords.place(found[limit - 1])) if len(found) > limit else None
@@ -121,23 +119,23 @@ async def audits(
 
 @router.get("/audits/{id_}", tags=["audits"])
 async def audit(id_: str, service: Shared, key: Auditing) -> audit_schemas.Audit:
-    """How far an audit is, or what came of it."""
+    """An audit's state, and its result once it has ended."""
     return _shown(_own(await service.audits.get(id_), key, id_))
 
 
 @router.delete("/audits/{id_}", tags=["audits"])
 async def cancel(id_: str, service: Shared, key: Auditing) -> audit_schemas.Audit:
-    """Stop an audit. What the suspect answered is kept: asked again, it is not paid again."""
+    """Stop an audit. The suspect's answers are kept, and not paid for again."""
     _own(await service.audits.get(id_), key, id_)
     return _shown(_own(await service.audits.cancel(id_), key, id_))
 
 
 def _refuse_twice(body: bytes) -> None:
     """Raises:
-    Refused: a field is there twice, of which only the last would be heeded.
+    Refused: a field occurs twice; only the last would be used.
     """
 
-    def once(pairs: list[tuple[str, Any]]) -> None:
+    def refuse_duplicates(pairs: list[tuple[str, Any]]) -> None:
         for name, times in Counter(name for name, _ in pairs).items():
             if times > 1:
                 raise Refused(
@@ -147,11 +145,11 @@ def _refuse_twice(body: bytes) -> None:
                     "once",
                 )
 
-    json.loads(body, object_pairs_hook=once)
+    json.loads(body, object_pairs_hook=refuse_duplicates)
 
 
 def _own(found: dict[str, Any] | None, key: Key, id_: str) -> dict[str, Any]:
-    """The audit, if this key may see it; whose it is otherwise is not told."""
+    """The audit, if this key may see it; otherwise the same error as if there were none."""
     if found is None or (found["by"] != key.name and "admin" not in key.scopes):
         raise Refused(
             HTTPStatus.NOT_FOUND, "there is no such audit", id_[:100], "an id that GET /audits lists"
@@ -160,7 +158,7 @@ def _own(found: dict[str, Any] | None, key: Key, id_: str) -> dict[str, Any]:
 
 
 def _shown(found: dict[str, Any]) -> audit_schemas.Audit:
-    """Without the suspect's settings, which may hold its key."""
+    """An audit without the suspect's settings, which may contain its key."""
     return audit_schemas.Audit(
         suspect=without_keys(str(found["asked"]["suspect"].get("url", ""))),
         level=found["asked"].get("level"),

@@ -1,4 +1,4 @@
-"""One audit: the service asks the suspect, judges it and keeps the evidence."""
+"""One audit: the service asks the suspect, judges it and stores the evidence."""
 
 import contextlib
 import threading
@@ -33,13 +33,13 @@ from zooaudit.verdict.examined import Examined
 from zooaudit.verdict.wording import plain
 
 BUSY_S = 2.0
-"""After so long an audit is tried again whose suspect another one is asking."""
+"""Wait this long before retrying an audit whose suspect another audit is asking."""
 SHOWN = ("queries", "budget", "decision", "rank", "twins", "p_value", "settled")
-"""What of a look is shown as progress."""
+"""Fields of a look that are shown as progress."""
 
 
 class Ledgers:
-    """The ledgers of suspects, each for one audit at a time."""
+    """The suspects' ledgers, each for one audit at a time."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -47,17 +47,17 @@ class Ledgers:
         self._asking: dict[Path, str] = {}
 
     def open(
-        self, id_: str, by: str, about: dict[str, Any], request: AuditRequest, spending: Spending
+        self, id_: str, owner: str, about: dict[str, Any], request: AuditRequest, spending: Spending
     ) -> Ledger:
-        """A key's own, lest one caller learn, or choose, what another is told; of an audit that asks afresh,
-        its own.
+        """Open a ledger. Each key has its own, so that no caller learns or influences another's answers; an
+        audit with ``fresh`` has its own.
 
         Raises:
-            Later: another audit has it.
+            Later: another audit uses it.
         """
         own = f"-{id_}" if request.fresh else ""
-        path = self._folder / digest_of(by) / f"{digest_of(about)}{own}.sqlite"
-        with self._opening:  # who finds it taken finds by whom
+        path = self._folder / digest_of(owner) / f"{digest_of(about)}{own}.sqlite"
+        with self._opening:  # an audit that finds the ledger taken also finds by which audit
             try:
                 ledger = Ledger(
                     path,
@@ -71,16 +71,16 @@ class Ledgers:
                 other = self._asking.get(path, "")
                 which = f"the audit {other}" if other else "another audit"
                 raise Later(f"waiting for {which} of the same suspect to end", BUSY_S, other) from error
-            self._asking[path] = id_  # stays after its end, when nobody asks for it
+            self._asking[path] = id_  # harmless after the audit has ended: then nobody looks it up
         return ledger
 
 
 class AuditRun:
-    """What one audit needs of the service, and how it is carried out.
+    """One audit, with what it needs of the service.
 
     Args:
-        halted: whether to ask nothing more.
-        abandoned: whether not to wait either for what was asked.
+        halted: whether to stop asking.
+        abandoned: whether to drop requests in flight, too.
     """
 
     def __init__(
@@ -95,39 +95,39 @@ class AuditRun:
         halted: Callable[[], bool],
         abandoned: Callable[[], bool],
     ) -> None:
-        self._id, self._by = id_, audit["by"]
+        self._id, self._owner = id_, audit["by"]
         self._source, self._records, self._ledgers = source, records, ledgers
         self._halted, self._abandoned = halted, abandoned
         self._allowed = limits.settings.suspects
         self._artifact = source.kit(audit["kit"])
         self._kit = read_kit(self._artifact)
         self._request = AuditRequest.of(audit["asked"], self._kit, self._allowed)
-        self._spending = Spending(limits, id_, self._by, self._request.host)
+        self._spending = Spending(limits, id_, self._owner, self._request.host)
 
     def result(self) -> dict[str, Any]:
-        """Ask the suspect, keep the evidence; the decision and what it rests on, as callers read it.
+        """Ask the suspect and store the evidence; returns the decision and its basis, as callers read it.
 
         Raises:
-            Later: another audit asks this suspect.
-            StoppedError: it was halted.
-            ZooauditError: the suspect does not answer, its budget is spent, or the store is away.
+            Later: another audit is asking this suspect.
+            StoppedError: the audit was halted.
+            ZooauditError: the suspect does not answer, its budget is spent, or the store cannot be reached.
         """
         kit, request = self._kit, self._request
         remote, settings = request.remote, request.settings
         with heeding(self._stop):
             host, address = urlsplit(remote.url).hostname or "", resolved(remote.url)
         pinned = partial(Pinned, host, address, named=self._allowed)
-        # Twins that came later ask nothing new.
+        # Twins that were added later do not change the questions.
         about = {"kit": asked_as(self._artifact), **remote.about}
-        ledger = self._ledgers.open(self._id, self._by, about, request, self._spending)
-        # A ledger that is in use opens no client.
+        ledger = self._ledgers.open(self._id, self._owner, about, request, self._spending)
+        # A client is opened only after the ledger, which may be in use.
         with ledger, client_of(remote, pinned) as client, self._spending:
             black_box = self._black_box(ledger, HttpTransport(remote, client))
             self._records.note(
                 self._id, progress={"queries": 0, "budget": settings.horizon(kit), "charged": ledger.spent}
             )
             opened = OpenSuspect(black_box, ledger=ledger)
-            # A hint would be relative to what was given.
+            # A hint would be relative to the contract as given.
             opened.in_order = list(remote.naming.columns) == list(range(kit.num_classes))
             seen = worth_asking(kit, opened, remote.shown, settings)
             found = None
@@ -153,7 +153,7 @@ class AuditRun:
         )
 
     def _kept(self, found: Examined, contract: dict[str, Any], black_box: ApiBlackBox) -> str:
-        """The id of the evidence."""
+        """Store the evidence; returns its id."""
         return keep(
             self._source.artifacts(),
             self._artifact,
@@ -175,8 +175,8 @@ class AuditRun:
         self._records.note(self._id, progress={k: so_far[k] for k in SHOWN} | {"charged": ledger.spent})
 
     def _note_trouble(self, trouble: Trouble | None) -> None:
-        """That a suspect does not answer just now, for whoever looks at its audit; None once it does."""
-        with contextlib.suppress(NotWrittenError):  # the audit itself will come upon that
+        """Show in the audit's progress that the suspect does not answer at the moment; None once it does."""
+        with contextlib.suppress(NotWrittenError):  # the audit itself will raise it
             self._records.go_on(
                 self._id,
                 trouble=None if trouble is None else {"text": trouble.sentence(), **asdict(trouble)},

@@ -14,42 +14,42 @@ class AuditRequest(Schema):
 
     kit: str = Field(min_length=1, max_length=100)
     suspect: dict[str, Any]
-    """``url`` and, where the address does not say it all, how it is asked: protocol, layout, classes,
-    columns, headers, rate, ...: as a description for the command line."""
+    """``url`` and, if the address does not imply it, how the suspect is asked: protocol, layout, classes,
+    columns, headers, rate, and so on, as in the command line's TOML file."""
     level: float | None = Field(default=None, gt=0, lt=0.5)
     access: str | None = Field(default=None, max_length=40)
     budget: int | None = Field(default=None, ge=1, le=1_000_000)
-    """Queries that the suspect may charge for, over all audits of it by this kit."""
+    """The most queries that the suspect may charge for, over all audits of it by this kit."""
     queries: int | None = None
-    """Questions at most: one of the kit's ``looks``."""
+    """The most questions: one of the kit's ``looks``."""
     p_value: Literal["rank", "normal"] = "rank"
     suspect_classes: int | None = Field(default=None, ge=2, le=100_000)
-    """How many classes the suspect has, where they are not the kit's."""
+    """The suspect's number of classes, if it is not the kit's."""
     ask_everything: bool = False
-    """Ask all questions, even when the decision is settled, or when the first answers are
-    no better than by chance."""
+    """Ask all questions, even when the decision is settled, or when the first answers are no better than
+    chance."""
 
     fresh: bool = False
-    """Ask everything anew: use no answers of the audits before, and leave them as they are."""
+    """Ask everything again: use no answers of earlier audits, and leave those as they are."""
 
 
 class Trouble(Schema):
-    """A suspect that does not answer just now."""
+    """A suspect that does not answer at the moment."""
 
     text: str
-    """All of it, in words."""
+    """All of this as a sentence."""
     reason: str
     times: int
-    """How often one request failed in a row; 0 while it is still out."""
+    """How often one request failed in a row; 0 for a request in flight."""
     next_try: float | None
     gives_up: float
-    """Seconds since 1970; null while a request is still out."""
+    """Seconds since 1970; null for a request in flight."""
     tries: int
-    """After so many it is given up before; 0 for no such limit."""
+    """It is given up after this many failures at the latest; 0 for no such limit."""
 
 
 class Progress(Schema):
-    """How far an audit is; what is not known yet, or not so, is null."""
+    """The progress of an audit; null for what is not known yet or does not apply."""
 
     queries: int | None = None
     budget: int | None = None
@@ -61,9 +61,9 @@ class Progress(Schema):
     p_value: float | None = None
     settled: bool | None = None
     waiting: str | None = None
-    """For what it waits before it is run, or run again."""
+    """What it waits for before it runs, or runs again."""
     waiting_for: str | None = None
-    """The audit that has to end first."""
+    """The audit that must end first."""
     trouble: Trouble | None = None
 
 
@@ -72,15 +72,15 @@ class AuditResult(TwinVerdict):
 
     charged: int
     lost: int
-    """Queries whose answers were lost on the way."""
+    """Queries whose answers were lost in transit."""
     kit: str
     digest: str
     evidence: str | None
-    """Of the store; null where there was no use in asking."""
+    """Its id in the store; null if the audit ended before a verdict."""
 
 
 class Audit(Schema):
-    """An audit, how far it is, and what came of it."""
+    """An audit, its progress, and its result."""
 
     id: str
     kit: str
@@ -88,7 +88,7 @@ class Audit(Schema):
     """The name of the key that asked for it."""
     suspect: str
     level: float | None
-    """What it is judged at; null of audits that were asked for before this was noted."""
+    """The level of its verdict; null for audits from before this was recorded."""
     state: State
     made: float
     changed: float
@@ -99,7 +99,7 @@ class Audit(Schema):
 
 
 class Audits(Page):
-    """Audits: those that have not ended first, the newest first among them."""
+    """Audits: first those that have not ended, then the newest first."""
 
     audits: list[Audit]
 

@@ -1,5 +1,4 @@
-"""Audits that run in the background: the service asks a suspect itself. Whatever is under
-way goes on after a restart."""
+"""Audits in the background: the service asks a suspect itself. Unfinished audits continue after a restart."""
 
 import logging
 import sqlite3
@@ -22,7 +21,7 @@ from zooaudit.errors import (
     ZooauditError,
 )
 from zooaudit.kits.kit import read_kit
-from zooaudit.serving.audit_queue import AuditQueue, Later, Waiting
+from zooaudit.serving.audit_queue import AuditQueue, Later, QueuedAudit
 from zooaudit.serving.audit_records import (
     CANCELLED,
     DONE,
@@ -43,27 +42,27 @@ from zooaudit.telemetry.metrics import SERVICE_AUDITS, record
 log = logging.getLogger(__name__)
 
 AT_ONCE = 4
-"""Audits that run at once; the others wait."""
+"""How many audits run at the same time; the others wait."""
 OF_A_KEY = AT_ONCE - 1
-"""Audits of one API key that run at once."""
+"""How many audits of one API key run at the same time."""
 STARTS = 3
-"""An audit that did not get on in so many starts, because the service ended each time, is
-not started again."""
+"""An audit is given up after this many starts without a new answer, if each ended because the service
+ended."""
 LONGEST_S = 60.0
-"""Longest wait before an audit is tried again when its store or disk is away. The wait doubles each time."""
+"""Longest wait before retrying an audit whose store or disk is unavailable. The wait doubles each time."""
 ENDING_S = 3.0
-"""At the end of the service, seconds to wait for queries that are under way, since they are charged."""
+"""How long the service waits at its end for queries in flight, in seconds, since they are charged."""
 TOO_OFTEN = (
-    f"it was started {STARTS} times, and each time the service ended before another answer had come: it takes"
-    " too much memory, say. It is not started again; ask for it with a smaller batch, or with a simpler"
-    " request and answers, or have a look at the service's log"
+    f"it was started {STARTS} times, and each time the service ended before another answer came: perhaps it"
+    " takes too much memory. It is not started again; request it with a smaller batch, or with a simpler"
+    " request template and answers path, or look at the service's log"
 )
 ENDED = Later("", 0.0)
-"""Nothing to try again: the audit was cancelled, or the service ends."""
+"""Reasons that need no retry: the audit was cancelled, or the service ends."""
 
 
 class Auditor:
-    """Runs audits one by one or a few at once; made once for a service.
+    """Runs a few audits at a time; made once for each service.
 
     Args:
         settings: ``data`` must be set.
@@ -86,87 +85,84 @@ class Auditor:
             threading.Thread(target=self._work, name=f"audit-{i}", daemon=True) for i in range(AT_ONCE)
         ]
         for audit in self._records.open():
-            self._start(audit["id"], audit["by"], suspected=audit["starts"] > 0)
+            self._start(audit["id"], audit["by"], interrupted=audit["starts"] > 0)
         for thread in self._threads:
             thread.start()
 
-    def submit(self, by: str, asked: dict[str, Any], once: str = "") -> dict[str, Any]:
-        """Take an audit on; of a request that was sent before, give the audit that came of
-        it, with ``replayed``.
+    def submit(self, owner: str, asked: dict[str, Any], request_key: str = "") -> dict[str, Any]:
+        """Accept an audit. If the request was sent before, return its audit, with ``replayed``.
 
         Args:
             asked: ``kit``, ``suspect`` (settings of :class:`~zooaudit.suspects.remote.Remote`), maybe
                 ``level``, ``access``, ``budget``, ``queries``, ``p_value``, ``suspect_classes``,
                 ``ask_everything``, ``fresh``.
-            once: the key by which its caller knows this request.
+            request_key: the caller's key for this request.
 
         Raises:
-            RepeatedError: the caller gave that key to another request.
-            InputError: it cannot be done, and why.
-            LimitError: its key has as much under way, or has spent as much, as it may.
-            StoreError: no such kit, or the store does not answer; ``NotWrittenError``:
-                there is no room to write it down.
+            RepeatedError: the caller used that key for another request.
+            InputError: the audit cannot be made, and why.
+            LimitError: its key has too many open audits, or has spent its quota.
+            StoreError: no such kit, or the store does not answer; ``NotWrittenError``: the disk is full.
         """
         body = digest_of(asked)
-        if before := self._sent_before(by, once, body):
+        if before := self._sent_before(owner, request_key, body):
             return before
-        self._limits.refuse_if_many(by)
+        self._limits.refuse_if_many(owner)
         artifact = self._source.kit(asked["kit"])
         kit = read_kit(artifact)
         request = AuditRequest.of(asked, kit, self._settings.suspects)
-        self._limits.check(by, request.host, 1)
+        self._limits.check(owner, request.host, 1)
         level = kit.twin_test.level if request.settings.level is None else request.settings.level
-        with self._entering:  # of many that are sent at once each saw few
-            if before := self._sent_before(by, once, body):
+        with self._entering:  # requests sent at the same time must not pass the limit together
+            if before := self._sent_before(owner, request_key, body):
                 return before
-            self._limits.refuse_if_many(by)
-            id_ = self._records.enter(by, artifact.id, asked | {"level": level}, once, body)
-        self._start(id_, by)
+            self._limits.refuse_if_many(owner)
+            id_ = self._records.enter(owner, artifact.id, asked | {"level": level}, request_key, body)
+        self._start(id_, owner)
         return self.get(id_) or {}
 
-    def _sent_before(self, by: str, once: str, body: str) -> dict[str, Any] | None:
-        """The audit that came of the same request."""
-        known = self._records.known(by, once) if once else None
+    def _sent_before(self, owner: str, request_key: str, body: str) -> dict[str, Any] | None:
+        """The audit of an earlier, identical request."""
+        known = self._records.known(owner, request_key) if request_key else None
         if known is None:
             return None
         id_, of = known
         if of != body:
             raise RepeatedError(
-                f"this Idempotency-Key belongs to the audit {id_}, asked for with another body; give each"
+                f"this Idempotency-Key belongs to the audit {id_}, requested with another body; give each"
                 " request a key of its own"
             )
         return (self.get(id_) or {}) | {"replayed": True}
 
     def get(self, id_: str) -> dict[str, Any] | None:
-        """How far an audit is; None if there is none of that id."""
+        """An audit's state and result; None if there is no such id."""
         found = self._records.get(id_)
         return self._with_waiting_reason(found) if found else None
 
     def all(
-        self, by: str | None, state: str = "", limit: int = MOST_LISTED, after: Sequence[Any] | None = None
+        self, owner: str | None, state: str = "", limit: int = MOST_LISTED, after: Sequence[Any] | None = None
     ) -> list[dict[str, Any]]:
-        """As :meth:`AuditRecords.by`: audits of one caller, or of all."""
-        return [self._with_waiting_reason(audit) for audit in self._records.by(by, state, limit, after)]
+        """As :meth:`AuditRecords.listed`: audits of one caller, or of all."""
+        return [
+            self._with_waiting_reason(audit) for audit in self._records.listed(owner, state, limit, after)
+        ]
 
     def _with_waiting_reason(self, audit: dict[str, Any]) -> dict[str, Any]:
-        """Say why a queued audit waits: for other audits of its key, or for those of all keys."""
+        """Add why a queued audit waits: for other audits of its key, or for those of all keys."""
         if audit["state"] != QUEUED or "waiting" in audit["progress"]:
             return audit
         running = self._queue.under_way()
-        own = sorted(w.id for w in running if w.by == audit["by"] and w.id != audit["id"])
+        own = sorted(w.id for w in running if w.owner == audit["by"] and w.id != audit["id"])
         if len(own) >= OF_A_KEY:
-            text = (
-                f"{len(own)} other audits of this key are under way, as many as may be at once:"
-                f" {', '.join(own)}"
-            )
+            text = f"{len(own)} other audits of this key are under way, the most at a time: {', '.join(own)}"
         elif len(running) >= AT_ONCE:
-            text = f"{len(running)} audits are under way, as many as this service runs at once"
+            text = f"{len(running)} audits are under way, the most that this service runs at a time"
         else:
             return audit
         return audit | {"progress": audit["progress"] | {"waiting": text}}
 
     def kept(self, method: str, *args: Any) -> Any:
-        """Call a method of the store of verdicts, which lives where the audits do."""
+        """Call a method of the store of verdicts, which is in the same process as the audits."""
         return getattr(self._verdicts, method)(*args)
 
     def cancel(self, id_: str) -> dict[str, Any] | None:
@@ -177,8 +173,7 @@ class Auditor:
         return self.get(id_)
 
     def close(self) -> None:
-        """Wait for the answers that are under way, for ``ENDING_S`` at most. Audits go on
-        at the next start."""
+        """Wait for answers in flight, at most ``ENDING_S``. Audits continue at the next start."""
         self._closed_at = time.monotonic()
         self._closing.set()
         self._queue.close()
@@ -187,9 +182,9 @@ class Auditor:
         self._verdicts.close()
         self._records.close()
 
-    def _start(self, id_: str, by: str, seconds: float = 0.0, suspected: bool = False) -> None:
+    def _start(self, id_: str, owner: str, seconds: float = 0.0, interrupted: bool = False) -> None:
         self._stopped.setdefault(id_, threading.Event())
-        self._queue.put(Waiting(id_, by, time.monotonic() + seconds, suspected))
+        self._queue.put(QueuedAudit(id_, owner, time.monotonic() + seconds, interrupted))
 
     def _work(self) -> None:
         while one := self._queue.take():
@@ -202,10 +197,10 @@ class Auditor:
             finally:
                 self._queue.done(one.id)
             if again and not self._closing.is_set():
-                self._start(one.id, one.by, again.seconds, one.suspected)
+                self._start(one.id, one.owner, again.seconds, one.interrupted)
 
     def _run(self, id_: str) -> Later | None:
-        """One audit, to its end, or until it has to be tried again."""
+        """Run one audit until it ends, or must be retried."""
         audit, stopped = self._records.get(id_), self._stopped[id_]
         again: Later | None = None
         if audit and audit["state"] in OPEN and not stopped.is_set():
@@ -221,14 +216,14 @@ class Auditor:
         return None
 
     def _attempt(self, id_: str, audit: dict[str, Any], stopped: threading.Event) -> Later | None:
-        """Run an audit once and write down what came of it. Returns a Later if it has to be tried again."""
+        """Run an audit once and record the result. Returns a Later if it must be retried."""
         again: Later | None = None
         try:
             if self._records.begin(id_) > STARTS:
                 raise SuspectError(TOO_OFTEN)
             result = self._carried_out(id_, audit, stopped).result()
         except StoppedError:
-            # Neither cancelled nor at the service's end: its key's time is up.
+            # Not cancelled, and not the service's end: the key's time is used up.
             if not stopped.is_set() and not self._closing.is_set():
                 self._records.note(
                     id_,
@@ -260,7 +255,7 @@ class Auditor:
             again = Later(
                 "the service's data cannot be written; it goes on when there is room again", self._longer(id_)
             )
-        except StoreError as error:  # its message names the store, which is for the operator only
+        except StoreError as error:  # its message names the store, which only the operator may see
             log.warning("audit %s: %s", id_, error)
             again = Later("the store does not answer; it goes on when it does", self._longer(id_))
         except ZooauditError as error:
@@ -291,6 +286,6 @@ class Auditor:
         )
 
     def _longer(self, id_: str) -> float:
-        """Seconds until an audit is tried again: longer each time."""
+        """Seconds until an audit is retried: longer each time."""
         self._waits[id_] = self._waits.get(id_, -1) + 1
         return doubled_s(self._waits[id_], self._settings.retry_s, LONGEST_S)

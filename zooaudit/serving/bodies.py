@@ -1,7 +1,7 @@
-"""Answers out of a request's body: by the one reader, :mod:`zooaudit.suspects.answers`, and
-the plainest of them faster.
+"""Read answers from a request's body: by the one reader, :mod:`zooaudit.suspects.answers`, and the simplest
+bodies faster.
 
-Every format comes down to float32 ``[n, K]``: row i answers question i.
+Every format becomes float32 ``[n, K]``: row i answers question i.
 """
 
 import codecs
@@ -25,30 +25,30 @@ JSON, RAW, ARROW, PARQUET = (BY_ENDING[ending].media for ending in (".json", ".f
 ZIP = "application/zip"
 ACCEPTED = tuple(BY_MEDIA)
 BYTES_A_NUMBER, BYTES_AROUND = 64, 65536
-"""Of JSON: digits, brackets and indentation."""
+"""Bytes of a number in JSON: digits, brackets and indentation."""
 TABLE_BYTES_A_NUMBER = 32
-"""Of a Parquet file's table: eight are needed. A list that is too long is told as that, if
-it is not much too long."""
+"""Bytes of a number in a Parquet file's table, of which eight are needed: enough to report a list that is
+slightly too long as such."""
 INLINE_BYTES = 2**19
-"""Bodies up to this size, and in a simple form, are read where requests are: 20 views,
-N=100, K=10 as JSON take 3 ms."""
+"""Bodies up to this size, in a simple form, are read in the event loop: 20 views, N=100, K=10 as JSON take 3
+ms."""
 
 
 def most_bytes(rows: int, num_classes: int) -> int:
-    """The largest body that so many answers can reasonably have."""
+    """The largest body that this many answers can reasonably have."""
     return BYTES_A_NUMBER * rows * num_classes + BYTES_AROUND
 
 
 def read_rows(kind: str, body: bytes, classes: Sequence[str], most: int, kit: str = "") -> Tensor:
-    """The answers in a body, float32 ``[n, K]``; their values are not looked at.
+    """The answers in a body, float32 ``[n, K]``; their values are not checked.
 
     Args:
         kind: the media type, one of ``ACCEPTED``.
-        most: rows at most.
-        kit: whose questions they must be, where the body says it.
+        most: the most rows.
+        kit: refuse a body that names another kit.
 
     Raises:
-        Refused: 400, the body is not of its type; 503, there is nothing to read it with.
+        Refused: 400, the body is not of its type; 503, there is no process to read it.
         AnswersError: another layout, or other rows.
     """
     fast = read_json_fast(body, len(classes)) if kind == JSON else None
@@ -56,8 +56,8 @@ def read_rows(kind: str, body: bytes, classes: Sequence[str], most: int, kit: st
 
 
 def read_fast(kind: str, body: bytes, classes: Sequence[str], most: int, kit: str = "") -> Tensor | None:
-    """As ``read_rows``, if it takes a few milliseconds at most; None for what may take longer, or has
-    something wrong with its form."""
+    """As ``read_rows``, if it takes a few milliseconds at most; None if it may take longer, or if the body's
+    form is wrong."""
     if len(body) > INLINE_BYTES or kind not in (JSON, RAW, ARROW):
         return None
     if kind != JSON:
@@ -73,7 +73,7 @@ def _at_most(rows: Tensor, most: int) -> Tensor:
 
 
 def read_carefully(kind: str, body: bytes, classes: Sequence[str], most: int, kit: str = "") -> Tensor:
-    """As ``read_rows``, by the one reader; what is wrong is said here.
+    """As ``read_rows``, by the one reader, which also reports what is wrong.
 
     Raises:
         Refused, AnswersError: as ``read_rows``.
@@ -85,7 +85,7 @@ def read_carefully(kind: str, body: bytes, classes: Sequence[str], most: int, ki
         raise
     except InputError as error:
         raise Refused(
-            HTTPStatus.BAD_REQUEST, f"the body is no {form.name} that can be read", str(error), form.name
+            HTTPStatus.BAD_REQUEST, f"the body cannot be read as {form.name}", str(error), form.name
         ) from error
     except NotStarted as error:
         raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, str(error), headers={"Retry-After": "5"}) from error
@@ -93,9 +93,9 @@ def read_carefully(kind: str, body: bytes, classes: Sequence[str], most: int, ki
 
 
 def read_json_fast(body: bytes, num_classes: int) -> Tensor | None:
-    """``{"answers": [[...], ...]}`` and nothing else, rows of one length, as ``[n, K]``; None for all that is
-    not, which is then read slowly: what is wrong with it is said there. The reader makes an object of each
-    number; this does not."""
+    """``{"answers": [[...], ...]}`` alone, with rows of one length, as ``[n, K]``; None for anything else,
+    which the slow reader then reads or refuses. That reader makes an object of each number; this one does
+    not."""
     if body.startswith(codecs.BOM_UTF8):  # simdjson skips it
         return None
     try:

@@ -1,5 +1,5 @@
-"""The console: one page for all of its addresses, and its files, from the package. They hold no data; what
-they show they ask for with the caller's key."""
+"""The console: one page for all of its addresses, and its files, from the package. They contain no data: the
+page requests that with the caller's key."""
 
 from http import HTTPStatus
 from importlib.resources import files
@@ -36,13 +36,13 @@ def _file(name: str, kind: str) -> Response:
 
 @router.get("/")
 def start() -> Response:
-    """Where a person begins."""
+    """The console's first page."""
     return RedirectResponse("/console", HTTPStatus.TEMPORARY_REDIRECT)
 
 
 @router.get("/console/files/{name}")
 def part(name: str) -> Response:
-    """A script, or its looks."""
+    """A script, or the style sheet."""
     if name not in FILES:
         raise Refused(HTTPStatus.NOT_FOUND, "there is no such file", name[:100], ", ".join(FILES))
     return _file(name, KINDS[name[name.rindex(".") :]])
@@ -51,5 +51,5 @@ def part(name: str) -> Response:
 @router.get("/console")
 @router.get("/console/{_:path}")
 def page() -> Response:
-    """The page; its script shows what its address names."""
+    """The page; its script shows what the address names."""
     return _file("index.html", "text/html")

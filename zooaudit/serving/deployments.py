@@ -1,5 +1,5 @@
-"""The service under Ray Serve: ``scoring``, which takes all requests and grows with them, and ``auditor``,
-one, which asks suspects.
+"""The service under Ray Serve: ``scoring``, which takes all requests and grows with them, and a single
+``auditor``, which asks suspects.
 
     ZOOAUDIT_STORE=store ZOOAUDIT_SERVE_OPEN=1 serve run zooaudit.serving.deployments:application
 
@@ -32,23 +32,22 @@ from zooaudit.training.ray_metrics import RayCollector
 log = logging.getLogger(__name__)
 
 AT_ONCE, WAITING = 64, 64
-"""Requests that a replica takes, and that wait in each proxy before more are turned away with 503. Where a
-replica takes fewer than there are, Serve's router asks it again and again at growing intervals, and cores
-idle: with 16, half of an empty handler's requests a second. Their bodies are in memory; the numbers in them
-only of a few at a time."""
+"""How many requests a replica takes, and how many wait in each proxy before more are refused with 503. If a
+replica takes fewer, Serve's router asks it again at growing intervals while cores idle: with 16, half of an
+empty handler's requests a second. All bodies are held in memory, but the numbers of only a few at a time."""
 METRICS_S = 10.0
 BATCH = 16
-"""Scores that are computed together at most; none waits for others to come."""
+"""The most scores that are computed together; none waits for others to arrive."""
 INLINE_NUMBERS = 2**20
-"""Batches up to this size (16 of 20 views, N=100, K=10: 50 ms; the twin test: 60 ms) are computed where
-requests are read: a second thread would only fight for Python's lock, which costs a fifth of the scores a
-second. Others beside other requests: larger ones, and those that name an access level, whose first score
-makes what all of them are compared with."""
+"""Batches up to this size (16 of 20 views, N=100, K=10: 50 ms; the twin test: 60 ms) are computed in the
+event loop: a second thread would only compete for Python's lock, which costs a fifth of the scores a second.
+In a thread run larger ones, and those that name an access level, whose first score prepares what later ones
+use."""
 
 
 class Handle:
-    """The auditor, wherever in the cluster it is. What it refuses comes back as its result,
-    not wrapped into one of Ray's errors."""
+    """The auditor, wherever it runs in the cluster. Its refusals come back as results, not wrapped in one of
+    Ray's errors."""
 
     def __init__(self, handle: Any) -> None:
         self._handle = handle
@@ -68,16 +67,16 @@ class Handle:
             raise found
         return found
 
-    async def submit(self, by: str, asked: dict[str, Any], once: str = "") -> dict[str, Any]:
-        return dict(await self._ask("submit", by, asked, once))
+    async def submit(self, owner: str, asked: dict[str, Any], request_key: str = "") -> dict[str, Any]:
+        return dict(await self._ask("submit", owner, asked, request_key))
 
     async def get(self, id_: str) -> dict[str, Any] | None:
         return await self._ask("get", id_)
 
     async def all(
-        self, by: str | None, state: str, limit: int, after: Sequence[Any] | None
+        self, owner: str | None, state: str, limit: int, after: Sequence[Any] | None
     ) -> list[dict[str, Any]]:
-        return list(await self._ask("all", by, state, limit, after))
+        return list(await self._ask("all", owner, state, limit, after))
 
     async def cancel(self, id_: str) -> dict[str, Any] | None:
         return await self._ask("cancel", id_)
@@ -87,7 +86,7 @@ class Handle:
 
 
 async def exported() -> bytes:
-    """What Ray's agent on this machine exports: of all its processes."""
+    """What Ray's agent on this machine exports, for all its processes."""
     here = ray.get_runtime_context().get_node_id()
     (node,) = [n for n in await run_in_threadpool(ray.nodes) if n["NodeID"] == here]
     url = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
@@ -98,7 +97,7 @@ async def exported() -> bytes:
         log.warning("Ray's metrics at %s: %s", url, first_line(error))
         later = {"Retry-After": str(RETRY_AFTER_S)}
         raise Refused(
-            HTTPStatus.SERVICE_UNAVAILABLE, "what counts does not answer; try again later", headers=later
+            HTTPStatus.SERVICE_UNAVAILABLE, "the metrics do not answer; try again later", headers=later
         ) from error
 
 
@@ -112,7 +111,7 @@ class AuditorReplica:
         self._auditor = Auditor(settings)
 
     def tried(self, method: str, *args: Any) -> tuple[bool, Any]:
-        """What a method of the auditor gives, or the error that it raises."""
+        """The result of an auditor's method, or the error that it raises."""
         try:
             return True, getattr(self._auditor, method)(*args)
         except Exception as error:  # noqa: BLE001  raised again where it was asked
@@ -124,14 +123,14 @@ class AuditorReplica:
 
 
 def application(arguments: dict[str, str]) -> Any:
-    """The Serve application; its settings are read here, so that a wrong one stops the start.
+    """The Serve application; settings are read here, so that a wrong one stops the start.
 
     Args:
-        arguments: Serve hands over those of the command line or config; there are none, all
-            settings are in the environment.
+        arguments: Serve passes those of the command line or config; none are accepted, since all settings are
+            in the environment.
 
     Raises:
-        ConfigError, InputError: arguments, or as ``Settings.from_environment``.
+        ConfigError, InputError: there are arguments, or as ``Settings.from_environment``.
     """
     if arguments:
         raise ConfigError(
@@ -162,7 +161,7 @@ def application(arguments: dict[str, str]) -> Any:
     )
     if settings.data is None:
         return scoring.bind()
-    waits = {"num_cpus": 0.1}  # for suspects, mostly
+    waits = {"num_cpus": 0.1}  # it mostly waits for suspects
     auditor = serve.deployment(
         name="auditor", num_replicas=1, max_ongoing_requests=64, ray_actor_options=waits
     )(AuditorReplica)

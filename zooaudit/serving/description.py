@@ -1,4 +1,4 @@
-"""``/openapi.json``: what FastAPI makes of the routes, and what it cannot know of them: who may call each,
+"""``/openapi.json``: FastAPI's description of the routes, with what FastAPI cannot know: who may call each,
 how each refuses, and the bodies that are read by hand."""
 
 from collections.abc import Iterator, Sequence
@@ -18,39 +18,36 @@ from zooaudit.serving.suspects import schema as suspect_schema
 REF = "#/components/schemas/{model}"
 KEY = "key"
 TAGS = {
-    "service": "Whether it is there, and what is counted.",
-    "kits": "What a victim's audits need, and the questions that a suspect is asked.",
+    "service": "Health and metrics.",
+    "kits": "What is needed to audit suspects of a victim, and the questions that a suspect is asked.",
     "scores": "Verdicts on answers that the caller brings.",
     "audits": "Suspects that the service asks itself.",
-    "verdicts": "Scores and audits as they were given, why, and what can be sent to others.",
+    "verdicts": "Scores and audits as they were given, their explanations, and evidence for others.",
     "reports": "Pages of finished runs.",
 }
 ABOUT = (
     "Was this suspect model stolen from mine? Answers to a kit's questions give a verdict, at a level that"
-    " bounds how often a model that was made without the victim is called stolen. What is not understood is"
-    " refused: unknown parameters and fields are 422."
+    " bounds how often a model that was made without the victim is called stolen. Unknown parameters and"
+    " fields are refused with 422."
 )
 WHY: dict[int, str] = {
     400: "The body cannot be read",
-    401: "The key is missing, not known, or has come to its end",
+    401: "The key is missing, unknown or expired",
     403: "The key, or the service, may not do this",
     404: "There is no such thing, or not for this key",
-    405: "The path does not have this method; Allow says which it has",
+    405: "The path does not have this method; Allow lists its methods",
     408: "The body comes too slowly",
     409: "The Idempotency-Key belongs to another body, or the audit has no evidence",
-    410: "The answers are not kept any more",
+    410: "The answers are no longer kept",
     413: "The body is too large",
-    415: "The body is of a type, or in a coding, that is not read",
+    415: "The body's type or coding is not supported",
     422: "A parameter or a field is unknown, missing or out of range",
     429: (
-        "The key has no requests left, or has as much under way as it may; Retry-After says when to ask again"
+        "The key has no requests left, or has reached its limit of audits; Retry-After says when to ask again"
     ),
     500: "The kit is damaged in the store, or an error that the service did not foresee",
     502: "A suspect does not answer",
-    503: (
-        "The store, the service's data or its auditor cannot be used just now; Retry-After says when to ask"
-        " again"
-    ),
+    503: ("The store, the service's data or its auditor is unavailable; Retry-After says when to ask again"),
 }
 BY_HAND = (audit_schemas.AuditRequest, schemas.Answers, schemas.Questions)
 HEADERS = {401: "WWW-Authenticate", 405: "Allow", 429: "Retry-After", 503: "Retry-After"}
@@ -58,7 +55,7 @@ ALWAYS, WITH_KEY, WITH_BODY = (422, 500, 503), (401, 403, 429), (400, 408, 413, 
 
 
 def describe(app: FastAPI, routers: Sequence[APIRouter]) -> None:
-    """Let ``/openapi.json`` say it all."""
+    """Make ``/openapi.json`` complete."""
 
     def described() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -108,19 +105,19 @@ def _described(app: FastAPI, routers: Sequence[APIRouter]) -> dict[str, Any]:
 
 
 def documented(routers: Sequence[APIRouter]) -> Iterator[APIRoute]:
-    """The routes that the description has."""
+    """The routes in the description."""
     for router in routers:
         yield from (r for r in router.routes if isinstance(r, APIRoute) and r.include_in_schema)
 
 
 def scopes_of(dependant: Dependant) -> tuple[str, ...]:
-    """The scopes of which a route needs one; none if it needs no key."""
+    """The scopes of which a route needs one; empty if it needs no key."""
     found: tuple[str, ...] = getattr(dependant.call, "scopes", ())
     return found or next((s for d in dependant.dependencies if (s := scopes_of(d))), ())
 
 
 def _refuses(operation: dict[str, Any], route: APIRoute, with_key: bool) -> None:
-    """Name each way in which it is refused."""
+    """Add each way in which an operation is refused."""
     statuses = [*ALWAYS, *(WITH_KEY if with_key else ()), *(WITH_BODY if "requestBody" in operation else ())]
     statuses += [404] if "{" in route.path_format else []
     answers = operation["responses"]

@@ -1,4 +1,4 @@
-"""Whether the service's data can be written."""
+"""Check whether the service's data can be written."""
 
 import os
 import tempfile
@@ -8,14 +8,14 @@ from pathlib import Path
 from zooaudit.errors import NotWrittenError
 
 PROBE = b"\0" * 65536
-"""As much as a few audits write."""
+"""Bytes that a few audits write."""
 
 
 def refuse_if_full(folder: Path | None) -> None:
-    """Write a little, and take it away again.
+    """Write a little, and remove it again.
 
     Args:
-        folder: of the service's data; None if it keeps none.
+        folder: of the service's data; None without one.
 
     Raises:
         NotWrittenError: it cannot be written.
@@ -33,8 +33,8 @@ def refuse_if_full(folder: Path | None) -> None:
 
 
 class DiskSpace:
-    """For many callers: one at a time tries it out, the others hear what was found last. A disk that hangs
-    takes one place, not all."""
+    """For many callers: one at a time tries the disk, the others get its last result. So a disk that hangs
+    blocks one thread, not all."""
 
     def __init__(self) -> None:
         self._asking, self._trouble = threading.Lock(), ""

@@ -1,4 +1,4 @@
-"""A kept verdict made again from its answers: explained, as a page, and as evidence for somebody else."""
+"""Judge a stored verdict's answers again, to explain it, as a page, or as evidence for somebody else."""
 
 import tempfile
 from dataclasses import dataclass, field, replace
@@ -35,11 +35,11 @@ class Case:
 
     Attributes:
         digest: the kit's.
-        read_as: how the answers were read; ``access``: what was asked for, maybe ``seen``.
-        evidence: id of what the store has on it; "" of a score.
-        verdict: id of a score; "" of an audit.
-        suspects: how many were judged at once, each by itself.
-        made: when the score was given, in seconds; None of an audit.
+        read_as: how the answers were read; ``access``: what was requested, perhaps ``seen``.
+        evidence: its id in the store; "" for a score.
+        verdict: the id of a score; "" for an audit.
+        suspects: how many were judged at the same time, each by itself.
+        made: when the score was given, in seconds; None for an audit.
         came: when the first and the last answer came, as evidence records it.
     """
 
@@ -61,7 +61,7 @@ class Case:
 
     @staticmethod
     def of_score(kit: Kit, row: dict[str, Any], content: bytes) -> "Case":
-        """Of a kept score; ``content``: its answers."""
+        """The case of a stored score; ``content``: its answers."""
         result, asked = row["score"], row["asked"]
         verdict = result["twins"]
         rows = torch.from_numpy(np.frombuffer(content, "<f4").copy()).view(verdict["queries"], -1)
@@ -83,7 +83,7 @@ class Case:
 
     @staticmethod
     def of_audit(kit: Kit, artifacts: Artifacts, evidence: str) -> "Case":
-        """Of an audit that ended with a verdict."""
+        """The case of an audit that ended with a verdict."""
         artifact = artifacts.load(KIND, evidence)
         meta = artifact.meta
         rows = artifact.table(ANSWERS, schema(meta["columns"])).column("probabilities").combine_chunks()
@@ -104,20 +104,20 @@ class Case:
         )
 
     def examined(self) -> Examined:
-        """Judged once more."""
+        """Judge the answers again."""
         found = self.kit.twin_test.judge(
             self.answers, self.level, Access.named(self.read_as), self.by, self.horizon
         )
         return replace(found, verdict=one_of(found.verdict, self.suspects))
 
     def explained(self, questions: int = 10) -> Explanation:
-        """As ``zooaudit explain`` does."""
+        """Explain the verdict, as ``zooaudit explain`` does."""
         access, verdict = Access.named(self.read_as), self.examined().verdict
         return explained(self.kit.twin_test, self.answers, access, verdict, self.kit.classes, questions)
 
     @property
     def identity(self) -> dict[str, str]:
-        """What identifies it."""
+        """What identifies the case."""
         return {
             "suspect": self.suspect,
             "kit": self.kit_id,
@@ -128,8 +128,8 @@ class Case:
         }
 
     def as_json(self) -> dict[str, Any]:
-        """The explanation, with the images of its questions."""
-        from zooaudit.reporting.pictures import png  # not for every verdict
+        """The explanation, with its questions' images."""
+        from zooaudit.reporting.pictures import png  # slow to import, and rarely needed
 
         found = plain(self.explained())
         images = self.kit.twin_test.images
@@ -137,7 +137,7 @@ class Case:
         return self.identity | found | {"questions": shown}
 
     def page(self, questions: int) -> str:
-        """One HTML file; without questions it shows nothing that the verdict does not."""
+        """One HTML file; without questions it shows only what the verdict shows."""
         from zooaudit.reporting.explained_page import answered, render
 
         given = [("Verdict given", datetime.fromtimestamp(self.made, UTC))] if self.made is not None else []
@@ -149,7 +149,7 @@ class Case:
         return render(self.kit.twin_test, self.explained(questions), result, [*answered(self.came), *given])
 
     def pack(self, artifacts: Artifacts) -> bytes:
-        """Evidence and kit in one file, which 'zooaudit evidence verify' checks."""
+        """Evidence and kit in one file, for 'zooaudit evidence verify'."""
         with tempfile.TemporaryDirectory() as scratch:
             out = Path(scratch) / "pack.zip"
             if self.evidence:
@@ -167,7 +167,7 @@ class Case:
 
 def judged_by_twins(row: dict[str, Any]) -> None:
     """Raises:
-    Refused: 422, the verdict is the paper's test's.
+    Refused: 422, the verdict is by the paper's test.
     """
     if not row["score"].get("twins"):
         raise Refused(

@@ -1,4 +1,4 @@
-"""What goes over the wire about kept verdicts and about a caller's own key."""
+"""Replies about stored verdicts and about a caller's own key."""
 
 from typing import Any, Literal
 
@@ -8,20 +8,20 @@ from zooaudit.serving.schemas import Score
 
 
 class Caller(BaseModel):
-    """Whose key a request has, and what it may do here."""
+    """The caller's key, and what it may do here."""
 
     name: str
     scopes: list[str]
     per_minute: int
     """Requests; 0 is no limit."""
     expires: str | None
-    """The first day on which it is not accepted, UTC."""
+    """The first day on which the key is not accepted, UTC."""
     open: bool
-    """Nobody needs a key."""
+    """Whether the service needs no keys."""
     keeps: bool
-    """The service keeps verdicts, and asks suspects if it may ask any."""
+    """Whether the service stores verdicts, and asks suspects if it may ask any."""
     model_bytes: int
-    """The largest model file that it runs; 0 where it runs none."""
+    """The largest model file that it runs, in bytes; 0 if it runs none."""
     suspects: list[str]
     """Hosts, or beginnings of addresses, that it may ask."""
 
@@ -40,7 +40,7 @@ class Listed(BaseModel):
     method: str
     state: str
     decision: str
-    """"" of an audit without a verdict."""
+    """"" for an audit without a verdict."""
     level: float | None
     p_value: float | None
 
@@ -50,11 +50,11 @@ class Listing(BaseModel):
 
     verdicts: list[Listed]
     next: str | None
-    """The ``cursor`` of those before; null if there are none."""
+    """The ``cursor`` of the older ones; null if there are none."""
 
 
 class Verdict(BaseModel):
-    """A score as it was given, and how it was asked for."""
+    """A score as it was given, and its request."""
 
     id: str
     made: float
@@ -62,12 +62,12 @@ class Verdict(BaseModel):
     score: Score
     asked: dict[str, Any]
     answers_kept: bool
-    """Whether the answers are there, too: explanations and evidence packs need them."""
+    """Whether the answers are stored too: explanations and evidence packs need them."""
 
 
 class Explanation(BaseModel):
-    """Why a verdict is what it is, as ``zooaudit explain --json`` says it; of each question
-    its image, too."""
+    """Why a verdict is what it is, as ``zooaudit explain --json`` prints it, with the image of each
+    question."""
 
     suspect: str
     kit: str

@@ -1,4 +1,4 @@
-"""Who may do what: keys, known by their SHA-256 only, with scopes, a rate and an end.
+"""Callers' keys, known by their SHA-256 only, with scopes, a rate and an expiry date.
 
 [[key]]                       # of ZOOAUDIT_SERVE_KEYS, a TOML file; 'zooaudit key' writes an entry
 name = "team-a"
@@ -28,7 +28,7 @@ from zooaudit.errors import ConfigError
 log = logging.getLogger(__name__)
 
 FRESH_S = 2.0
-"""How long a keys file is believed before it is looked at again."""
+"""How long a file of keys is trusted before it is checked for changes."""
 KEY_BYTES = 32
 FIELDS = {"name", "sha256", "scopes", "per_minute", "expires"}
 
@@ -42,7 +42,7 @@ class Key:
         expires: the first day on which it is not accepted, UTC; None for never.
 
     Raises:
-        ConfigError: a value out of range.
+        ConfigError: a value is out of range.
     """
 
     name: str
@@ -66,12 +66,12 @@ class Key:
             )
 
     def expired(self, today: datetime.date) -> bool:
-        """Whether it has come to its end."""
+        """Whether the key has expired."""
         return self.expires is not None and today >= self.expires
 
 
 EVERYBODY = Key("everybody", "0" * 64, SCOPES)
-"""Of a service that is open to all."""
+"""The key of a service that needs none."""
 
 
 def today() -> datetime.date:
@@ -80,10 +80,10 @@ def today() -> datetime.date:
 
 
 def read_keys(path: Path) -> tuple[Key, ...]:
-    """The keys of a TOML file.
+    """Read the keys in a TOML file.
 
     Raises:
-        ConfigError: no such file, no TOML, or entries that are not keys.
+        ConfigError: there is no such file, it is not TOML, or has entries that are not valid keys.
     """
     try:
         entries = tomllib.loads(path.read_text()).get("key", [])
@@ -111,7 +111,7 @@ def _key(entry: Any, path: Path) -> Key:
     expires = entry.get("expires")
     if expires is not None and not isinstance(expires, datetime.date):
         raise ConfigError(
-            f"{path}: key {entry['name']} expires {expires!r}; expected a date such as 2027-01-01"
+            f"{path}: key {entry['name']} expires {expires!r}; expected a date, for example 2027-01-01"
         )
     day = expires.date() if isinstance(expires, datetime.datetime) else expires
     scopes = entry.get("scopes", SCOPES[:3])
@@ -129,11 +129,11 @@ def _key(entry: Any, path: Path) -> Key:
 
 
 class Keyring:
-    """All keys of a service; a keys file that changes is read again while the service runs.
+    """All keys of a service; a file of keys that changes is read again while the service runs.
 
     Args:
-        digests: SHA-256 of keys that have no entry of their own.
-        path: of a keys file.
+        digests: SHA-256 of keys without an entry.
+        path: of a file of keys.
     """
 
     def __init__(
@@ -150,21 +150,21 @@ class Keyring:
 
     @property
     def open(self) -> bool:
-        """Whether nobody needs a key."""
+        """Whether no key is needed."""
         return not self._fixed and self._path is None
 
     def find(self, presented: str) -> Key | None:
-        """The key, or None; takes as long whichever it is, and however much of it is right."""
+        """The key, or None; takes the same time for any key, and however much of it is right."""
         digest = hashlib.sha256(presented.encode()).hexdigest()
         found = None
         for key in (*self._fixed, *self._current()):
-            if hmac.compare_digest(digest, key.sha256):  # no early end: all of them are compared
+            if hmac.compare_digest(digest, key.sha256):  # compares with all keys, without an early end
                 found = key
         return found
 
     def checked(self) -> str:
-        """What is wrong with the keys file; "" if nothing is. The keys that were there
-        before stay until it is mended."""
+        """What is wrong with the file of keys; "" if nothing is. Until it is fixed, the previous keys
+        stay."""
         self._current()
         return self.trouble
 
@@ -175,7 +175,7 @@ class Keyring:
                 if (stamp := self._stamped()) != self._stamp:
                     try:
                         self._own, self._stamp, self.trouble = read_keys(self._path), stamp, ""
-                    except ConfigError as error:  # half written, say: the keys that were there stay
+                    except ConfigError as error:  # perhaps half written: the previous keys stay
                         if not self.trouble:
                             log.error("keys that were taken away may still be accepted: %s", error)
                         self.trouble = str(error)
@@ -190,14 +190,14 @@ class Keyring:
 
 
 class Limiter:
-    """Requests by key: a bucket that fills up within a minute."""
+    """Limits requests by key: a bucket that fills up within a minute."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock, self._lock = clock, threading.Lock()
         self._buckets: dict[str, tuple[float, float]] = {}
 
     def wait_s(self, key: Key) -> float:
-        """Take one request; 0, or in how many seconds there is one to take."""
+        """Take one request; returns 0, or in how many seconds there will be one."""
         if not key.per_minute:
             return 0.0
         with self._lock:
@@ -217,7 +217,7 @@ def new_key(
     """A random key, and its entry for a keys file.
 
     Raises:
-        ConfigError: a value out of range.
+        ConfigError: a value is out of range.
     """
     key = secrets.token_hex(KEY_BYTES)
     made = Key(name, hashlib.sha256(key.encode()).hexdigest(), scopes, per_minute, expires)

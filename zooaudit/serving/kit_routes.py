@@ -1,4 +1,4 @@
-"""Routes about kits: what there is, their questions, and scores of answers."""
+"""Routes for kits: list them, their questions, and scores of answers."""
 
 import math
 import tempfile
@@ -31,6 +31,7 @@ from zooaudit.serving.keys import Key
 from zooaudit.serving.paging import MOST, Cursor, Limit, page_of
 from zooaudit.serving.problems import Refused
 from zooaudit.serving.recording import kept
+from zooaudit.serving.score_checks import answers_kind, refuse_for_paper, refuse_settings_of_twins
 from zooaudit.serving.service import Service, Shared, needs, read_body
 from zooaudit.serving.settings import QUERIES
 from zooaudit.serving.unknown_fields import refuse_unread
@@ -46,26 +47,24 @@ READ = {
     kind: {"schema": {"$ref": "#/components/schemas/Answers"}} if kind == JSON else BINARY
     for kind in ACCEPTED
 }
-"""Generated clients send bytes as the last type that takes them."""
+"""Generated clients send bytes as the last of the types that accept them."""
 BODY: dict[str, Any] = {"requestBody": {"required": True, "content": READ}}
 QUESTIONS = {"schema": {"$ref": "#/components/schemas/Questions"}}
 FILES: dict[int | str, dict[str, Any]] = {200: {"content": {PARQUET: BINARY, JSON: QUESTIONS, ZIP: BINARY}}}
 JSON_BYTES, MOST_JSON = 12, 64 * 2**20
-"""Bytes of a pixel as JSON, more or less, and of all questions at most: they are in memory
-several times over."""
-OF_TWINS = ("level", "access", "queries", "p_value", "suspects")
-"""Query parameters that only the twin test reads."""
+"""Approximate bytes of a pixel as JSON, and the most bytes of all questions, which are in memory several
+times over."""
 Scorer = Annotated[Key, needs("score")]
 public = APIRouter(dependencies=[Depends(refuse_unread)])
 router = APIRouter()
 Format = Annotated[Literal["parquet", "json", "zip"], Query(alias="format")]
-Suspect = Annotated[str, Query(min_length=1, max_length=500, description="what you call the suspect")]
+Suspect = Annotated[str, Query(min_length=1, max_length=500, description="the suspect's name")]
 Classes = Annotated[
     int | None,
     Query(
         ge=2,
         le=100_000,
-        description="of the suspect, where they are not the kit's: how alike its answers are is compared",
+        description="the suspect's, if it is not the kit's: then how alike its answers are is compared",
     ),
 ]
 Suspects = Annotated[
@@ -74,15 +73,13 @@ Suspects = Annotated[
         ge=1,
         le=100_000,
         description=(
-            "that are judged at once, each by itself: of several, each verdict has a caution that says so"
+            "that are judged at the same time, each by itself: if several, each verdict has a caution"
         ),
     ),
 ]
 Horizon = Annotated[
     int | None,
-    Query(
-        description="questions at most, one of the kit's looks; to be fixed before the first answer is seen"
-    ),
+    Query(description="the most questions, one of the kit's looks; fix it before you see the first answer"),
 ]
 
 
@@ -94,10 +91,10 @@ async def health() -> schemas.Status:
 
 @public.get("/ready", tags=["service"])
 def ready(service: Shared) -> schemas.Status:
-    """The store answers too, the keys can be read, and data can be written."""
+    """The store answers, the keys can be read, and data can be written."""
     service.kits.ready()
     service.disk_space.check(service.settings.data)
-    if service.keyring.checked():  # what is wrong is in the log: callers need not know
+    if service.keyring.checked():  # what is wrong is for the log, not for callers
         raise Refused(
             HTTPStatus.SERVICE_UNAVAILABLE, "the file of keys cannot be read; the service's log says more"
         )
@@ -150,13 +147,13 @@ async def queries(
     id_: str, service: Shared, method: Method = "twins", format_: Format = "parquet"
 ) -> Response:
     """Every image that a suspect has to be asked, in order. Those of the twin test are test images that no
-    model of the zoo was trained on, images of another domain, and, where the kit was made with a query log,
-    some that the victim was asked. Those of the paper's test show the victim's training images, and are
-    handed out only if the operator allows it."""
+    model of the zoo was trained on, images of another domain, and, if the kit was made with a query log, some
+    that the victim was asked. Those of the paper's test show the victim's training images, and are given out
+    only if the operator allows it."""
     if method == "paper" and not service.settings.training_images:
         raise Refused(
             HTTPStatus.FORBIDDEN,
-            "this service does not hand out training images",
+            "this service does not give out training images",
             expected=f"a service with {QUERIES}=1",
         )
     _, found = await service.kit(id_)
@@ -203,42 +200,20 @@ async def score(
     suspect_classes: Classes = None,
     suspects: Suspects = 1,
 ) -> schemas.Score:
-    """Judge a suspect by its answers to a kit's first questions. ``twins``: to the first
-    look at least, at most to ``queries``; ``paper``: to whole views. The t-test's draws
-    depend on the suspect's name, as in ``zooaudit score``."""
-    kind = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    if kind not in ACCEPTED:
-        raise Refused(
-            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-            "answers come in another format",
-            kind or "no Content-Type",
-            ", ".join(ACCEPTED),
-        )
+    """Judge a suspect by its answers to a kit's first questions. ``twins``: at least to the first look, at
+    most to ``queries``; ``paper``: to whole views. The t-test's random draws depend on the suspect's name, as
+    in ``zooaudit score``."""
+    kind = answers_kind(request)
     access_level = None if access == SEEN else Access.named(access)
     if level is not None:
         check_level(level)
-    if method == "paper" and (idle := sorted(set(request.query_params) & set(OF_TWINS))):
-        text = "the paper's test heeds nothing but the kit's own settings"
-        raise Refused(
-            HTTPStatus.UNPROCESSABLE_ENTITY, text, ", ".join(idle), "method=twins, or none of these"
-        )
+    if method == "paper":
+        refuse_settings_of_twins(request)
     summary, found = await service.kit(id_)
-    if method == "paper" and suspect in found.reference_ids:
-        raise Refused(
-            HTTPStatus.UNPROCESSABLE_ENTITY,
-            "the suspect has the name of one of the kit's references",
-            suspect,
-            "another name",
-        )
-    most = found.twin_test.stops(queries)[-1] if method == "twins" else found.victim_answers.shape[:3].numel()
     classes = found.named(suspect_classes)
-    if method == "paper" and classes != found.classes:
-        raise Refused(
-            HTTPStatus.UNPROCESSABLE_ENTITY,
-            "the paper's test",
-            f"{len(classes)} classes",
-            f"the kit's {found.num_classes}",
-        )
+    if method == "paper":
+        refuse_for_paper(found, suspect, classes)
+    most = found.twin_test.stops(queries)[-1] if method == "twins" else found.victim_answers.shape[:3].numel()
     body = await read_body(
         request, min(service.settings.body_bytes, most_bytes(most, len(classes))), service, key
     )

@@ -1,4 +1,4 @@
-"""Kits from the service's store, which may be away."""
+"""Kits from the service's store, which may be unavailable."""
 
 import time
 from pathlib import Path
@@ -10,11 +10,11 @@ from zooaudit.storage.artifacts import Artifacts
 from zooaudit.storage.opening import open_store
 
 STORE_S, AWAY_S = 5.0, 3.0
-"""Seconds that a store is asked; and for which a store that did not answer is not asked again."""
+"""How long a store is tried, in seconds; and how long a store that did not answer is not tried again."""
 
 
 class KitSource:
-    """The store that a service takes kits from and keeps evidence in."""
+    """The store that a service reads kits from and writes evidence to."""
 
     def __init__(self, place: str) -> None:
         self._place = place
@@ -23,8 +23,8 @@ class KitSource:
 
     def kit(self, id_: str) -> Artifact:
         """Raises:
-        MissingArtifactError, DamagedArtifactError, FormatError: no such kit, or none that can be read.
-        StoreError: no store; at once if there was none a moment ago.
+        MissingArtifactError, DamagedArtifactError, FormatError: there is no such kit, or it cannot be read.
+        StoreError: the store does not answer; raised immediately if it did not a moment ago.
         """
         if time.monotonic() < self._away_until:
             raise StoreError("the store did not answer a moment ago")
@@ -37,10 +37,11 @@ class KitSource:
             raise
 
     def artifacts(self) -> Artifacts:
-        """The store, which has just answered; opened once, since a folder that has gone would be made again.
+        """The store, which has just answered; opened once, since opening it again would recreate a removed
+        folder.
 
         Raises:
-            StoreError: it did not.
+            StoreError: the store did not answer.
         """
         if self._artifacts is None:
             if ":" not in self._place and not Path(self._place).is_dir():

@@ -1,4 +1,4 @@
-"""Kits out of the store, on demand; the last ones used stay in memory."""
+"""Kits from the store, loaded on demand; the most recently used stay in memory."""
 
 import logging
 import threading
@@ -21,19 +21,19 @@ from zooaudit.telemetry.metrics import KIT_SECONDS, record
 log = logging.getLogger(__name__)
 
 AWAY_S = 2.0
-"""For how long a store that did not answer is taken to be away, without asking it again for each caller."""
+"""How long a store that did not answer is considered unavailable, without trying it for each caller."""
 DEADLINE_S = 5.0
-"""How long a store that does not answer is asked again: a caller waits for it."""
+"""How long a store that does not answer is retried while a caller waits."""
 
 
 class Kits:
-    """A store's kits, for many threads. The store is opened when it is first needed: a
-    service starts without it, and says so.
+    """A store's kits, for many threads. The store is opened when it is first needed: a service can start
+    without it, and reports that.
 
     Args:
         store: a folder or ``s3://bucket/prefix``.
-        most_bytes: of the kits held in memory, one at least; the least recently used goes first. Kits never
-            change, so one that is held needs no store.
+        most_bytes: of the kits in memory, at least one of which is held; the least recently used goes first.
+            Kits never change, so one in memory needs no store.
     """
 
     def __init__(self, store: str, most_bytes: int) -> None:
@@ -48,7 +48,7 @@ class Kits:
         """A kit by its whole id.
 
         Raises:
-            MissingArtifactError: the store has none of that id.
+            MissingArtifactError: the store has no such kit.
             StoreError: the store does not answer, or what it holds is damaged.
         """
         if held := self.held(id_):
@@ -68,19 +68,19 @@ class Kits:
         return summary, kit
 
     def _prepare(self, kit: Kit) -> None:
-        """Make what verdicts need here, not while requests wait; for labels too, unless one
-        such kit fills the memory."""
+        """Prepare what verdicts need here, not while requests wait; for labels too, unless one such kit fills
+        the memory."""
         for access in (Access(), Access("label")):
             if kit.twin_test.kept_bytes <= self._most_bytes / 4:
                 kit.twin_test.prepare(access)
 
     @property
     def used_bytes(self) -> int:
-        """Of the kits in memory: their files, and what was made of them since, which may be more."""
+        """Bytes of the kits in memory: their files, and what was prepared since, which may be more."""
         return sum(size + kit.twin_test.kept_bytes for _, kit, size in self._held.values())
 
     def held(self, id_: str) -> tuple[KitSummary, Kit] | None:
-        """A kit that is in memory, at once; None if it is not."""
+        """A kit that is in memory, without waiting; None if it is not."""
         with self._holding:
             if id_ not in self._held:
                 return None
@@ -88,7 +88,7 @@ class Kits:
             return self._held[id_][:2]
 
     def ids(self) -> list[str]:
-        """Of all kits of the store, in order.
+        """The ids of all kits in the store, in order.
 
         Raises:
             StoreError: the store does not answer.
@@ -96,7 +96,7 @@ class Kits:
         return sorted(self.there().ids(KIND))
 
     def summaries(self, ids: Sequence[str]) -> list[KitSummary]:
-        """Of so many kits; without those that are damaged, or have gone meanwhile.
+        """Summaries of these kits, without those that are damaged or were removed meanwhile.
 
         Raises:
             StoreError: the store does not answer.
@@ -110,7 +110,7 @@ class Kits:
         return found
 
     def reports(self) -> list[str]:
-        """Runs that left a report.
+        """Names of runs that left a report.
 
         Raises:
             StoreError: the store does not answer.
@@ -118,7 +118,7 @@ class Kits:
         return sorted(self.there().ids(REPORT))
 
     def report(self, run: str) -> str:
-        """A run's page.
+        """A run's report page.
 
         Raises:
             MissingArtifactError: the store has no report of that run.
@@ -127,8 +127,8 @@ class Kits:
         return self._load(self.there(), run, REPORT).read("report.html").decode()
 
     def ready(self) -> None:
-        """Whether the store answers. One caller at a time asks it, the others hear what it last said: all
-        together they take one place of those that work on requests, however long a dead store takes.
+        """Check that the store answers. One caller at a time tries it, the others get its last result:
+        together they block one worker thread, however long a dead store takes.
 
         Raises:
             StoreError: it did not answer.
@@ -148,10 +148,10 @@ class Kits:
         """The store, which has just answered.
 
         Raises:
-            StoreError: it did not.
+            StoreError: the store did not answer.
         """
         if (away := self._away) and time.monotonic() < away[0]:
-            raise StoreError(away[1])  # at once: it did not answer a moment ago
+            raise StoreError(away[1])  # without trying: it did not answer a moment ago
         try:
             return self._asked()
         except StoreError as error:
@@ -175,7 +175,7 @@ class Kits:
     def _load(self, artifacts: Artifacts, id_: str, kind: str = KIND) -> Artifact:
         try:
             return artifacts.load(kind, id_)
-        except InputError as error:  # no name that an artifact can have
+        except InputError as error:  # not a valid name of an artifact
             raise MissingArtifactError(f"store {artifacts.url} has no {kind} {id_[:100]!r}") from error
 
 

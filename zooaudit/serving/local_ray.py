@@ -1,5 +1,5 @@
-"""The service on this machine: a Ray of its own, whose ports nobody else reaches, and the
-wait until it answers."""
+"""The service on this machine: start a private Ray, whose ports only this machine reaches, and wait until the
+service answers."""
 
 import contextlib
 import io
@@ -24,11 +24,11 @@ Say = Callable[[str], None]
 def start_ray(host: str, port: int, debug: bool) -> str:
     """Start Ray, and Serve's proxy on an address; returns where Ray's metrics are.
 
-    All of Ray's own ports, whose metrics want no key, are on this machine's own address, whatever ``host``
+    All of Ray's own ports, whose metrics need no key, are on this machine's own address, whatever ``host``
     is: only the service is for others.
 
     Raises:
-        FarmError: it does not start.
+        FarmError: Ray does not start.
     """
     os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = (
         "0"  # Ray's one switch for it; read when ray is first imported
@@ -61,17 +61,17 @@ def start_ray(host: str, port: int, debug: bool) -> str:
 
 
 def last_line(error: BaseException) -> str:
-    """Of what Ray says of an error in another process: its traceback ends with what it was.
-    Without colours."""
+    """The last line of what Ray reports about an error in another process, which says what it was; without
+    colours."""
     lines = [line.strip() for line in COLOURS.sub("", str(error)).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__
 
 
 def wait_until_ready(host: str, port: int, say: Say, seconds: float = READY_S) -> None:
-    """Until ``/ready`` says 200; what it says instead is told.
+    """Wait until ``/ready`` returns 200; report what it returns instead.
 
     Raises:
-        FarmError: it does not within so many seconds.
+        FarmError: it does not become ready within this time.
     """
     where = {"0.0.0.0": LOOPBACK, "::": "::1"}.get(host, host)
     url = f"http://{bracketed(where)}:{port}/ready"
@@ -90,7 +90,7 @@ def wait_until_ready(host: str, port: int, say: Say, seconds: float = READY_S) -
 
 
 def _trouble(url: str) -> str:
-    """Why it is not ready; "" if it is."""
+    """Why the service is not ready; "" if it is."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(url, timeout=10) as reply:
@@ -106,13 +106,13 @@ def _trouble(url: str) -> str:
 
 
 def bracketed(host: str) -> str:
-    """As in an address."""
+    """A host as it is written in an address."""
     return f"[{host}]" if ":" in host else host
 
 
 def shut_down(debug: bool) -> None:
-    """End what ``start_ray`` started. What Ray says of its own parts that it ends meanwhile
-    is for ``debug`` only."""
+    """Stop what ``start_ray`` started. Ray's messages about its own parts that end are shown only with
+    ``debug``."""
     import ray
     from ray import serve
 
@@ -120,6 +120,6 @@ def shut_down(debug: bool) -> None:
         if not debug:
             quiet.enter_context(contextlib.redirect_stderr(io.StringIO()))
             quiet.enter_context(contextlib.redirect_stdout(io.StringIO()))
-        if ray.is_initialized():  # or else Serve would start one, to end it
+        if ray.is_initialized():  # otherwise Serve would start one, only to end it
             serve.shutdown()
         ray.shutdown()

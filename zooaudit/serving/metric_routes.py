@@ -1,4 +1,4 @@
-"""What is counted, behind a key: whom a service is asked by, and how often, is for its operator."""
+"""Metrics, which need a key: who uses a service, and how often, is for its operator."""
 
 from http import HTTPStatus
 
@@ -19,11 +19,11 @@ router = APIRouter()
     dependencies=[needs("admin")],
 )
 async def metrics(service: Shared) -> Response:
-    """What is counted on this machine, by Ray and by us, as Prometheus reads it."""
+    """All metrics of this machine, Ray's and ours, in Prometheus's format."""
     if service.metrics is None:
         raise Refused(
             HTTPStatus.NOT_FOUND,
-            "nobody counts here",
+            "this service has no metrics",
             "a service without Ray",
             "one that 'zooaudit serve' or Ray Serve started",
         )

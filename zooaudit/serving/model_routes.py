@@ -1,5 +1,4 @@
-"""The route for a suspect that is a file: asked here, in a process of its own, where the
-operator allows it."""
+"""The route for a suspect that is a file: asked in a process of its own, if the operator allows it."""
 
 import hashlib
 import tempfile
@@ -48,13 +47,13 @@ async def model(
     by: Annotated[By, Query(alias="p_value")] = "rank",
     suspects: Suspects = 1,
 ) -> schemas.Score:
-    """Judge a suspect that is a file, by the twin test: it is asked all questions in a process with limits on
-    memory and time, and not kept."""
+    """Judge a suspect's file by the twin test: it is asked all questions in a process with limits on memory
+    and time, and not stored."""
     most = service.settings.model_bytes
     if not most:
         raise Refused(
             HTTPStatus.FORBIDDEN,
-            "this service runs no models of its callers",
+            "this service does not run its callers' models",
             expected=f"a service with {MODELS_MIB}",
         )
     access_level = None if access == SEEN else Access.named(access)

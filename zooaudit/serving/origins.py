@@ -1,6 +1,6 @@
-"""A service that is open to all is open to this machine's people, not to every page that
-they look at: a page cannot be kept from sending requests to 127.0.0.1, nor from giving a
-name of its own that address (DNS rebinding)."""
+"""Protect a service without keys from web pages: it is open to this machine's users, not to every page that
+they view. A browser lets any page send requests to 127.0.0.1, or give its own name that address (DNS
+rebinding)."""
 
 import ipaddress
 from collections.abc import Sequence
@@ -13,14 +13,14 @@ from zooaudit.serving.problems import Refused
 from zooaudit.serving.settings import HOSTS
 
 SAME = ("same-origin", "none")
-"""``Sec-Fetch-Site`` of this service's own pages, and of what somebody typed."""
+"""``Sec-Fetch-Site`` for this service's own pages, and for typed addresses."""
 
 
 def refuse_strangers(request: Request, named: Sequence[str]) -> None:
-    """Refuse a request that was sent by another site's page, or under a name that is not this machine's.
+    """Refuse a request from another site's page, or under a name that is not this machine's.
 
     Args:
-        named: names that are, too.
+        named: further names of this machine.
 
     Raises:
         Refused: 403.
@@ -30,7 +30,7 @@ def refuse_strangers(request: Request, named: Sequence[str]) -> None:
         expected = f"localhost, 127.0.0.1, [::1], or a name in {HOSTS}"
         raise Refused(
             HTTPStatus.FORBIDDEN,
-            "this service is open to all, and answers under this machine's own names only",
+            "this service needs no keys, and answers only under this machine's own names",
             host[:100],
             expected,
         )
@@ -47,7 +47,7 @@ def refuse_strangers(request: Request, named: Sequence[str]) -> None:
 
 
 def _place(origin: str) -> str:
-    """Host and port; "" where there is none."""
+    """Host and port; "" without any."""
     try:
         return urlsplit(origin).netloc.lower()
     except ValueError:

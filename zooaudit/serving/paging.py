@@ -1,4 +1,4 @@
-"""Lists in pages: at most so many, and a cursor to what follows."""
+"""Lists in pages: a limited number of entries, and a cursor to the next page."""
 
 import base64
 import json
@@ -11,24 +11,24 @@ from fastapi import Query
 from zooaudit.serving.problems import Refused
 
 MOST = 1000
-Limit = Annotated[int, Query(ge=1, le=MOST, description="entries at most")]
+Limit = Annotated[int, Query(ge=1, le=MOST, description="the most entries")]
 Cursor = Annotated[
-    str | None, Query(max_length=500, description="as the page before said in next: what follows it")
+    str | None, Query(max_length=500, description="the field next of the page before: gives the next page")
 ]
 Place = Sequence[int | float | str]
-"""Of an entry among all, in their order."""
+"""The place of an entry in the order of all."""
 
 
 def cursor_of(place: Place) -> str:
-    """An entry's place, for callers to send back as it is."""
+    """Encode an entry's place as a cursor, for callers to send back unchanged."""
     return base64.urlsafe_b64encode(json.dumps(list(place)).encode()).decode().rstrip("=")
 
 
 def place_of(cursor: str | None, kinds: Sequence[type]) -> list[Any] | None:
-    """The place that ``cursor_of`` told; None for the first page.
+    """The place in a cursor from ``cursor_of``; None for the first page.
 
     Raises:
-        Refused: 422, it told none such.
+        Refused: 422, the cursor is not valid.
     """
     if cursor is None:
         return None
@@ -39,15 +39,15 @@ def place_of(cursor: str | None, kinds: Sequence[type]) -> list[Any] | None:
     if not isinstance(place, list) or [type(p) for p in place] != list(kinds):
         raise Refused(
             HTTPStatus.UNPROCESSABLE_ENTITY,
-            "the cursor is none of this list's",
+            "the cursor is not one of this list's",
             cursor[:80],
-            "what next said, as it was",
+            "what next said, unchanged",
         )
     return place
 
 
 def page_of(names: Sequence[str], limit: int, cursor: str | None) -> tuple[list[str], str | None]:
-    """A page of names, which are in order, and the cursor to the next; None if it is the last."""
+    """A page of sorted names, and the cursor to the next page; None if it is the last."""
     after = place_of(cursor, [str])
     left = [n for n in names if after is None or n > after[0]]
     return left[:limit], cursor_of([left[limit - 1]]) if len(left) > limit else None

@@ -1,5 +1,5 @@
-"""What is looked at before the service starts: a port that is taken, a folder that cannot be written, a store
-that is not there are said at once. Imports nothing heavy until the store is opened."""
+"""Checks before the service starts, to report early that a port is taken, a folder cannot be written, or a
+store is missing. Imports nothing heavy until the store is opened."""
 
 import contextlib
 import errno
@@ -16,16 +16,16 @@ from zooaudit.serving.disk_space import refuse_if_full
 
 LOCK = "serve.lock"
 STORE_S = 10.0
-"""For so long a store that does not answer is tried again."""
+"""How long a store that does not answer is retried."""
 
 
 def own_port(host: str, port: int) -> socket.socket:
-    """A hold on a port, for as long as the socket is open: no other service that asks here gets it, though
-    its own proxies may listen there (Serve's set SO_REUSEPORT, by which two services would share one port,
-    and callers get one or the other at random).
+    """Reserve a port for as long as the socket is open. No other service that reserves it can have it, though
+    our own proxies may listen there. Serve's proxies set SO_REUSEPORT, so that two services could share one
+    port, and callers would get one or the other at random.
 
     Raises:
-        ConfigError: something has it already, or this machine does not have such an address.
+        ConfigError: the port is taken, or this machine does not have such an address.
     """
     if not 1 <= port <= 65_535:
         raise ConfigError(f"--port is {port}; expected 1 to 65535")
@@ -35,11 +35,12 @@ def own_port(host: str, port: int) -> socket.socket:
         )[0]
     except OSError as error:
         raise ConfigError(
-            f"--host is {host!r} ({error.strerror}); expected an address of this machine, 127.0.0.1 say"
+            f"--host is {host!r} ({error.strerror}); expected an address of this machine, for example"
+            " 127.0.0.1"
         ) from error
     try:
         with socket.socket(family, socket.SOCK_STREAM) as trial:
-            # What is left of a service that has ended takes no port.
+            # The remains of a service that has ended do not occupy the port.
             trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             trial.bind(address)
             trial.listen(1)
@@ -48,14 +49,15 @@ def own_port(host: str, port: int) -> socket.socket:
     except OSError as error:
         if error.errno == errno.EADDRNOTAVAIL:
             raise ConfigError(
-                f"--host is {host}, which is no address of this machine; expected one, 127.0.0.1 say"
+                f"--host is {host}, which is not an address of this machine; expected one, for example"
+                " 127.0.0.1"
             ) from error
         raise ConfigError(
             f"port {port} on {host} is taken{_by(port)}; choose another --port, or end that"
         ) from error
     held = socket.socket(family, socket.SOCK_STREAM)
     held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    # What another program left behind may still be closing; nothing listens.
+    # Connections that another program left may still be closing; nothing listens.
     with contextlib.suppress(OSError):
         held.bind(address)
     return held
@@ -72,19 +74,19 @@ def _by(port: int) -> str:
 
 @contextlib.contextmanager
 def own_data(folder: Path) -> Iterator[None]:
-    """A folder for data that can be written, made if it is not there, and that no other service uses
-    meanwhile: it would run the audits of this one too.
+    """A writable folder for data, created if missing, that no other service uses: a second one would run this
+    one's audits too.
 
     Raises:
-        ConfigError: it cannot be written, or another service has it.
+        ConfigError: the folder cannot be written, or another service uses it.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        folder.chmod(0o700)  # it may have been made by 'zooaudit key', or by hand
+        folder.chmod(0o700)  # 'zooaudit key' or the user may have created it
         refuse_if_full(folder)
         lock = os.fdopen(os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600), "r+")
     except NotWrittenError as error:
-        raise ConfigError(f"--data {error}; choose another folder, or make room") from error
+        raise ConfigError(f"--data {error}; choose another folder, or free some space") from error
     except OSError as error:
         raise ConfigError(
             f"--data {folder} cannot be written ({error.strerror}); choose another folder"
@@ -104,10 +106,10 @@ def own_data(folder: Path) -> Iterator[None]:
 
 
 def refuse_missing(store: str) -> None:
-    """Refuse a local store that is not there, before anything is made or started for it.
+    """Refuse a local store that does not exist, before anything is created or started for it.
 
     Raises:
-        StoreError: there is none.
+        StoreError: there is no such store.
     """
     if "://" not in store and not Path(store).is_dir():
         raise StoreError(
@@ -117,10 +119,10 @@ def refuse_missing(store: str) -> None:
 
 
 def kits_in(store: str) -> list[str]:
-    """Ids of the kits that a store has.
+    """The ids of a store's kits.
 
     Raises:
-        StoreError: it is not there, does not answer, or is none of ours.
+        StoreError: the store does not exist, does not answer, or is not one of ours.
     """
     refuse_missing(store)
     from zooaudit.kits.kit import KIND

@@ -1,4 +1,4 @@
-"""What the service refuses, said as RFC 9457 problem details: what was found, and what was expected."""
+"""The service's refusals, as RFC 9457 problem details with what was found and what was expected."""
 
 import logging
 from collections.abc import Sequence
@@ -32,13 +32,13 @@ log = logging.getLogger(__name__)
 
 
 class Refused(Exception):
-    """A request that cannot be answered, and why.
+    """A request that is refused, and why.
 
     Args:
         status: HTTP status, 400 to 599.
         detail: one sentence.
         found, expected: "" if there is nothing to compare.
-        headers: of the answer.
+        headers: of the response.
     """
 
     def __init__(
@@ -60,10 +60,10 @@ class Refused(Exception):
 
 
 def install(app: FastAPI, routers: Sequence[APIRouter]) -> None:
-    """Let ``app`` answer every error as a problem.
+    """Make ``app`` answer every error as a problem.
 
     Args:
-        routers: all of its routes, for what a path has instead of a method that it has not.
+        routers: all of its routes, to list a path's methods when it is called with another one.
     """
 
     def answer(request: Request, error: Exception) -> JSONResponse:
@@ -88,9 +88,9 @@ def install(app: FastAPI, routers: Sequence[APIRouter]) -> None:
 
 
 def _methods(request: Request, routers: Sequence[APIRouter]) -> list[str]:
-    """What the path of a request has: all its routes', not only those of the first."""
+    """The methods of the requested path, from all routes."""
     routes = [r for router in routers for r in router.routes if isinstance(r, Route)]
-    # /openapi.json is not a router's.
+    # /openapi.json does not belong to a router.
     found = {m for r in routes if r.matches(request.scope)[0] != Match.NONE for m in r.methods or ()} or {
         "GET"
     }
@@ -133,7 +133,7 @@ def _refusal(error: Exception) -> Refused:
             "the service's data cannot be written just now; try again later",
             headers=later,
         )
-    if isinstance(error, StoreError):  # its message names the store, which is for the operator only
+    if isinstance(error, StoreError):  # its message names the store, which only the operator may see
         log.warning("%s", error)
         later = {"Retry-After": str(RETRY_AFTER_S)}
         return Refused(

@@ -1,4 +1,4 @@
-"""Keep each score as it is given."""
+"""Store each score when it is given."""
 
 import asyncio
 import logging
@@ -12,12 +12,11 @@ from zooaudit.serving.service import Service
 
 log = logging.getLogger(__name__)
 KEEP_S = 5.0
-"""How long a caller waits for its verdict to be kept."""
+"""How long a caller waits for its verdict to be stored."""
 
 
 async def kept(service: Service, key: Key, asked: dict[str, Any], score: Score, answers: bytes) -> Score:
-    """A score with the id under which it is kept. What cannot be kept is given all the
-    same, and says so by having none."""
+    """Store a score, and return it with its id. If it cannot be stored, it is returned without one."""
     if service.settings.data is None:
         return score
     try:

@@ -1,6 +1,6 @@
-"""A replica's own port. Serve opens one for calls between deployments in each replica, on all addresses of
-the machine and without a token, and unpickles what comes: it belongs on the address by which Ray's nodes
-reach each other, which on one machine is that machine's own.
+"""A replica's own port. In each replica Serve opens one for calls between deployments, on all addresses of
+the machine and without a token, and unpickles what it receives. It belongs on the address by which Ray's
+nodes reach each other, which on a single machine is the machine's own.
 """
 
 import logging
@@ -13,14 +13,14 @@ ANY = "[::]:"
 
 
 def bind_to_node() -> None:
-    """In a replica, before it is ready: there is no setting for it."""
+    """Bind a replica's port, before it is ready: Serve has no setting for it."""
     from ray.serve._private import replica
 
     add = getattr(replica, "add_port_to_grpc_server", None)
     if add is None:
         log.warning(
-            "this version of Ray Serve opens its replicas' ports in another way; whether others reach them is"
-            " not known"
+            "this version of Ray Serve opens its replicas' ports in another way; they may be reachable from"
+            " other machines"
         )
         return
 

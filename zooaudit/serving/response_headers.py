@@ -1,13 +1,12 @@
-"""What every answer of the service has, whatever its route: HEAD, and headers that keep
-verdicts out of caches."""
+"""What all of the service's responses have: HEAD, and headers that keep verdicts out of caches."""
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 class Answering:
-    """ASGI middleware. HEAD is answered as GET without its body; nothing is kept by caches, nor taken for
-    another type than it says, unless the route says otherwise."""
+    """ASGI middleware. HEAD is answered as GET without its body; responses are neither cached nor read as
+    another type than they state, unless the route says otherwise."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -16,7 +15,7 @@ class Answering:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        scope.setdefault("state", {})  # of both scopes: the log reads from it whose key it was
+        scope.setdefault("state", {})  # shared by both scopes: the log reads the caller's key from it
         head = scope["method"] == "HEAD"
 
         async def answered(message: Message) -> None:

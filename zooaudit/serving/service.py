@@ -1,4 +1,5 @@
-"""What the routes share: settings, kits, keys, and two ports: who computes scores, and who runs audits."""
+"""What the routes share: settings, kits, keys, and two interfaces: for computing scores and for running
+audits."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -26,46 +27,46 @@ from zooaudit.serving.uploads import GRACE_S, LEAST, Uploads
 from zooaudit.serving.verdict_writer import VerdictWriter
 
 BODY_S = 30.0
-"""How long a caller may take to send a body: Serve's own limit is one that callers can
-switch off by a header."""
+"""How long a caller may take to send a body; Serve has its own limit, but callers can switch it off by a
+header."""
 DOWNLOADS = 2
 READERS = 4
-"""Bodies that are read at once, and kits that are loaded, other than those which take no time."""
+"""How many bodies are read, and kits loaded, at a time, apart from those that take no time."""
 Run = Callable[[Job], Awaitable[Result]]
 
 
 class Audits(Protocol):
-    """Who runs audits: the methods of :class:`~zooaudit.serving.auditor.Auditor`, wherever it lives."""
+    """Runs audits: the methods of :class:`~zooaudit.serving.auditor.Auditor`, wherever it runs."""
 
-    async def submit(self, by: str, asked: dict[str, Any], once: str = "") -> dict[str, Any]: ...
+    async def submit(self, owner: str, asked: dict[str, Any], request_key: str = "") -> dict[str, Any]: ...
     async def get(self, id_: str) -> dict[str, Any] | None: ...
     async def all(
-        self, by: str | None, state: str, limit: int, after: Sequence[Any] | None
+        self, owner: str | None, state: str, limit: int, after: Sequence[Any] | None
     ) -> list[dict[str, Any]]: ...
     async def cancel(self, id_: str) -> dict[str, Any] | None: ...
     async def kept(self, method: str, *args: Any) -> Any: ...
 
 
 Metrics = Callable[[], Awaitable[bytes]]
-"""Everything that is counted, as Prometheus reads it."""
+"""All metrics, in Prometheus's format."""
 
 
 class InProcess:
-    """Audits of this very process."""
+    """Audits in this process."""
 
     def __init__(self, auditor: Auditor) -> None:
         self._auditor = auditor
 
-    async def submit(self, by: str, asked: dict[str, Any], once: str = "") -> dict[str, Any]:
-        return await run_in_threadpool(self._auditor.submit, by, asked, once)
+    async def submit(self, owner: str, asked: dict[str, Any], request_key: str = "") -> dict[str, Any]:
+        return await run_in_threadpool(self._auditor.submit, owner, asked, request_key)
 
     async def get(self, id_: str) -> dict[str, Any] | None:
         return await run_in_threadpool(self._auditor.get, id_)
 
     async def all(
-        self, by: str | None, state: str, limit: int, after: Sequence[Any] | None
+        self, owner: str | None, state: str, limit: int, after: Sequence[Any] | None
     ) -> list[dict[str, Any]]:
-        return await run_in_threadpool(self._auditor.all, by, state, limit, after)
+        return await run_in_threadpool(self._auditor.all, owner, state, limit, after)
 
     async def cancel(self, id_: str) -> dict[str, Any] | None:
         return await run_in_threadpool(self._auditor.cancel, id_)
@@ -75,15 +76,15 @@ class InProcess:
 
 
 async def one_by_one(job: Job) -> Result:
-    """Scores each by itself."""
+    """Compute each score separately."""
     return (await run_in_threadpool(score_all, [job]))[0]
 
 
 class Service:
     """Args:
-    run: computes one score, maybe with others'.
-    audits: None for a service that asks no suspects.
-    metrics: None for one that nobody counts for.
+    run: computes a score, perhaps together with others.
+    audits: None for a service that does not ask suspects.
+    metrics: None for a service without a collector.
     """
 
     def __init__(
@@ -103,26 +104,25 @@ class Service:
         self._readers, self._loaders = anyio.CapacityLimiter(READERS), anyio.CapacityLimiter(READERS)
 
     async def reading(self, read: Callable[..., Tensor], *args: Any) -> Tensor:
-        """``read`` in a thread, beside a few others: a body's numbers take many times its bytes."""
+        """Run ``read`` in a thread, a few at a time: a body's numbers take many times its bytes."""
         return await anyio.to_thread.run_sync(read, *args, limiter=self._readers)
 
     async def sending(self, make: Callable[..., Response], *args: Any) -> Response:
-        """``make`` in a thread, beside another one or so: what is downloaded is in memory
-        several times over."""
+        """Run ``make`` in a thread, one or two at a time: a download is in memory several times over."""
         return await anyio.to_thread.run_sync(make, *args, limiter=self._downloads)
 
     async def working(self, make: Callable[..., Any], *args: Any) -> Any:
-        """As ``sending``, of what is not sent as it is."""
+        """As ``sending``, for results that are not sent as they are."""
         return await anyio.to_thread.run_sync(make, *args, limiter=self._downloads)
 
     async def kit(self, id_: str) -> tuple[KitSummary, Kit]:
-        """As :meth:`Kits.get`; loaded beside a few others, which may be waiting for a store that is down."""
+        """As :meth:`Kits.get`; a few at a time, since they may wait for a store that is down."""
         held = self.kits.held(id_)
         return held if held else await anyio.to_thread.run_sync(self.kits.get, id_, limiter=self._loaders)
 
     @property
     def audits(self) -> Audits:
-        """Who runs audits."""
+        """Runs audits."""
         if self._audits is None:
             raise Refused(
                 HTTPStatus.FORBIDDEN,
@@ -132,7 +132,7 @@ class Service:
         return self._audits
 
     def caller(self, request: Request) -> Key:
-        """Whose key a request has, whatever it may do."""
+        """The key of a request, whatever it may do."""
         if self.keyring.open:
             refuse_strangers(request, self.settings.hosts)
             return EVERYBODY
@@ -149,13 +149,13 @@ class Service:
 
 
 def _who(request: Request, key: Key) -> str:
-    """Whose uploads are counted together: a key's; where there are none, an address's."""
+    """Whose uploads are counted together: a key's; without keys, an address's."""
     return request.client.host if key is EVERYBODY and request.client else key.name
 
 
 async def shared(request: Request) -> Service:
-    """The service of an application. Not a plain function: FastAPI would call that in
-    another thread, for each request."""
+    """The service of an application. It is async because FastAPI would call a plain function in another
+    thread, for each request."""
     service: Service = request.app.state.service
     return service
 
@@ -164,7 +164,7 @@ Shared = Annotated[Service, Depends(shared)]
 
 
 def needs(*scopes: str) -> Any:
-    """A dependency: a key that may do one of ``scopes``, and has requests left; gives the key."""
+    """A dependency: requires a key with one of ``scopes`` and requests left; returns the key."""
 
     async def check(request: Request, service: Shared) -> Key:
         key = service.caller(request)
@@ -194,8 +194,8 @@ def needs(*scopes: str) -> Any:
 
 
 async def read_body(request: Request, limit: int, service: Service, key: Key) -> bytes:
-    """The whole body; what is larger than ``limit`` bytes is refused without being held,
-    and so is what comes too slowly."""
+    """The whole body; a body larger than ``limit`` bytes is refused without being held in memory, and so is
+    one that comes too slowly."""
     coding = request.headers.get("Content-Encoding", "").strip().lower()
     if coding not in ("", "identity"):
         raise Refused(

@@ -1,4 +1,4 @@
-"""What the service reads from its environment, once, before it starts."""
+"""The service's settings, read once from its environment before it starts."""
 
 import os
 import re
@@ -30,24 +30,23 @@ class Settings:
     """How one service runs.
 
     Attributes:
-        store: where the kits are; an absolute path, or a URL.
+        store: the place of the kits; an absolute path, or a URL.
         keys: SHA-256 of keys that may read, score and audit, 64 lower-case hex digits each.
-        keys_file: TOML with keys that each have a name, scopes, a rate and an end; None for none. With
-            neither, the service is open to all.
-        training_images: whether callers may fetch the queries of the paper's test, which
-            show images of the victim's training set.
+        keys_file: TOML file of keys, each with a name, scopes, a rate and an expiry date; None for none. With
+            neither, the service needs no keys.
+        training_images: whether callers may fetch the questions of the paper's test, which show images of the
+            victim's training set.
         body_bytes: the largest request.
-        kits_bytes: kits held in memory; one is held whatever its size.
-        model_bytes: the largest suspect that is a file and is run here; 0 where none are.
-        data: where audits, their ledgers and the log of who asked what are kept; None for a
-            service that asks no suspects.
-        suspects: hosts, host:port, or addresses that theirs must begin with, that it may
-            ask; none unless they are named.
-        hosts: names under which a service that is open to all is reached, beside those of this machine.
-        open_audits: of one key that have not ended, at most.
-        queries_a_day, hours_a_day: that the audits of one key charge and take in 24 hours at most.
-        host_queries_a_day: that all audits charge at one suspect's host in 24 hours at most.
-        retry_s: after how long an audit whose store or disk is away is tried again first.
+        kits_bytes: of kits in memory; one is held whatever its size.
+        model_bytes: the largest suspect file that is run here; 0 for none.
+        data: the folder for audits, their ledgers and the access log; None for a service that does not ask
+            suspects.
+        suspects: hosts, host:port, or beginnings of addresses that it may ask; none unless named.
+        hosts: further names for this machine, under which a service without keys is reached.
+        open_audits: the most audits of one key that have not ended.
+        queries_a_day, hours_a_day: the most that the audits of one key may charge and take in 24 hours.
+        host_queries_a_day: the most that all audits may charge at one suspect's host in 24 hours.
+        retry_s: the first wait before an audit whose store or disk is unavailable is retried.
     """
 
     store: str
@@ -68,11 +67,11 @@ class Settings:
 
     @classmethod
     def from_environment(cls) -> "Settings":
-        """Read and check them all.
+        """Read and check all settings.
 
         Raises:
-            ConfigError: no store, no keys, keys that are none, or suspects without a place for their audits.
-            InputError: a number out of range.
+            ConfigError: no store, no keys, invalid keys, or suspects without a folder for their audits.
+            InputError: a number is out of range.
         """
         store = os.environ.get(STORE, "")
         if not store or store == "memory:":
@@ -121,7 +120,8 @@ class Settings:
 
 
 def named_suspect(entry: str) -> str:
-    """An entry of the list of suspects: a host or host:port in lower case, or the beginning of an address.
+    """Check an entry of the list of suspects: a host or host:port in lower case, or the beginning of an
+    address.
 
     Raises:
         ConfigError: it is neither.
@@ -140,7 +140,7 @@ def named_suspect(entry: str) -> str:
 def _keys() -> tuple[str, ...]:
     keys = tuple(k.strip().lower() for k in os.environ.get(KEYS, "").split(",") if k.strip())
     for number, key in enumerate(keys, 1):
-        if not re.fullmatch("[0-9a-f]{64}", key):  # not shown: it may be a key
+        if not re.fullmatch("[0-9a-f]{64}", key):  # not shown, since it may be a key
             raise ConfigError(
                 f"{KEYS}: entry {number} has {len(key)} characters; expected the 64 hex digits of a key's"
                 " SHA-256"

@@ -1,4 +1,4 @@
-"""What audits charge and how long they take: counted, and held to what a key and a host may have in a day."""
+"""Count what audits charge and how long they take, and enforce the daily limits of keys and hosts."""
 
 import contextlib
 import time
@@ -9,35 +9,35 @@ from zooaudit.serving.settings import Settings
 
 
 class Limits:
-    """What a key, and all keys of a host, may spend in 24 hours."""
+    """The limits of a key, and of a host over all keys, in 24 hours."""
 
     def __init__(self, settings: Settings, records: AuditRecords) -> None:
         self.settings, self.records = settings, records
 
-    def refuse_if_many(self, by: str) -> None:
+    def refuse_if_many(self, owner: str) -> None:
         """Raises:
-        LimitError: the key has as many audits that have not ended as it may.
+        LimitError: the key has its maximum of audits that have not ended.
         """
-        if (open_ := len(self.records.open(by))) >= self.settings.open_audits:
+        if (open_ := len(self.records.open(owner))) >= self.settings.open_audits:
             raise LimitError(
-                f"the key {by} has {open_} audits that have not ended; this service takes"
-                f" {self.settings.open_audits} at once"
+                f"the key {owner} has {open_} audits that have not ended; this service takes"
+                f" {self.settings.open_audits} at a time"
             )
 
-    def check(self, by: str, host: str, images: int) -> None:
+    def check(self, owner: str, host: str, images: int) -> None:
         """Raises:
-        LimitError: a key, or all of them of a host, would spend more than they may.
+        LimitError: the key, or the host over all keys, would exceed its limit.
         """
         settings = self.settings
-        queries, seconds = self.records.spent(by=by)
+        queries, seconds = self.records.spent(owner=owner)
         if queries + images > settings.queries_a_day:
             raise LimitError(
-                f"the audits of the key {by} charged {queries:,} queries in 24 hours, and {images:,} more are"
-                f" needed; this service lets a key charge {settings.queries_a_day:,}"
+                f"the audits of the key {owner} charged {queries:,} queries in 24 hours, and {images:,} more"
+                f" are needed; this service lets a key charge {settings.queries_a_day:,}"
             )
         if seconds >= settings.hours_a_day * HOUR_S:
             raise LimitError(
-                f"the audits of the key {by} took {seconds / HOUR_S:.1f} h in 24; this service gives a key"
+                f"the audits of the key {owner} took {seconds / HOUR_S:.1f} h in 24; this service gives a key"
                 f" {settings.hours_a_day:g}"
             )
         if self.records.spent(host=host)[0] + images > settings.host_queries_a_day:
@@ -48,29 +48,28 @@ class Limits:
 
 
 class Spending:
-    """What one audit charges and how long it takes, counted for its key and its suspect's
-    host as it happens."""
+    """One audit's charges and time, counted for its key and its suspect's host as they arise."""
 
-    def __init__(self, limits: Limits, id_: str, by: str, host: str) -> None:
-        self._limits, self._id, self._by, self._host = limits, id_, by, host
+    def __init__(self, limits: Limits, id_: str, owner: str, host: str) -> None:
+        self._limits, self._id, self._owner, self._host = limits, id_, owner, host
         self._records, self._got_on = limits.records, False
         self._since = time.monotonic()
-        self._end = self._since + limits.settings.hours_a_day * HOUR_S - self._records.spent(by=by)[1]
+        self._end = self._since + limits.settings.hours_a_day * HOUR_S - self._records.spent(owner=owner)[1]
 
     @property
     def time_is_up(self) -> bool:
         return time.monotonic() > self._end
 
     def queries(self, images: int) -> None:
-        """Before a request is sent; with a minus after it was refused."""
+        """Count images before a request is sent; negative after it was refused."""
         if images > 0:
-            self._limits.check(self._by, self._host, images)
+            self._limits.check(self._owner, self._host, images)
         now = time.monotonic()
         taken, self._since = now - self._since, now
-        self._records.spend(self._by, self._host, images, taken)
+        self._records.spend(self._owner, self._host, images, taken)
 
     def answered(self) -> None:
-        """An answer came: the audit gets on."""
+        """Note a new answer."""
         if not self._got_on:
             self._records.got_on(self._id)
             self._got_on = True

@@ -1,6 +1,6 @@
-"""What a suspect for ``/audits`` may be described by, kind by kind, for OpenAPI, and which settings a kind
-has no use for. The settings themselves, and what they may be, are those of
-:class:`~zooaudit.suspects.remote.Remote`; one parser reads them here and in TOML files.
+"""The kinds of suspects for ``/audits``, described for OpenAPI, and which settings each kind does not use.
+The settings themselves are defined by :class:`~zooaudit.suspects.remote.Remote`; one parser reads them here
+and in TOML files.
 """
 
 from collections.abc import Mapping
@@ -18,37 +18,37 @@ Datatype = Literal["", "BYTES", *NUMBERS]  # type: ignore[valid-type]
 
 
 class Asked(BaseModel):
-    """What every kind has."""
+    """Settings of every kind."""
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     url: Annotated[str, Field(pattern="^https?://")]
-    """Of its prediction route; on a host that the service may ask."""
+    """Of its prediction route, on a host that the service may ask."""
     headers: Texts = Field(default_factory=dict)
-    """Of every request; its key goes here. Forgotten when the audit has ended."""
+    """For every request; the suspect's key goes here. Deleted when the audit has ended."""
     classes: list[str] = Field(default_factory=list)
     """Its names of the kit's classes, in the kit's order. By default the kit's."""
     columns: list[int] = Field(default_factory=list)
-    """Where its lists have each of the kit's classes."""
+    """The column of each of the kit's classes in its lists."""
     label: str = "label"
     score: str = "score"
-    """Keys of a class's name and of its score, where answers are objects."""
+    """Keys of a class's name and of its score, if answers are objects."""
     batch: Annotated[int, Field(ge=1, le=256)] = 32
-    """Images a request at most."""
+    """The most images in a request."""
     largest_request: Annotated[int, Field(ge=1_000, le=32_000_000)] = 4_000_000
     """Bytes."""
     concurrency: Annotated[int, Field(ge=1, le=16)] = 4
     rate: Annotated[float, Field(ge=0, le=1e6)] = 0.0
-    """Images a second at most; 0 is no limit."""
+    """The most images a second; 0 is no limit."""
     retries: Annotated[int, Field(ge=0, le=1_000)] = 8
     timeout_s: Annotated[float, Field(ge=0.01, le=120)] = 30.0
     """Of one request, from the look-up of the name to the last byte of the answer."""
     patience_s: Annotated[float, Field(ge=0.01, le=900)] = 300.0
-    """How long one request is tried in all."""
+    """How long one request is retried in all."""
 
 
 class Pixels(Asked):
-    """What kinds have that are sent numbers."""
+    """Settings of kinds that are sent numbers."""
 
     layout: Literal["nchw", "nhwc", "flat"] = "nchw"
     scale: Annotated[float, Field(gt=0)] = 1.0
@@ -57,8 +57,8 @@ class Pixels(Asked):
 
 
 class AddressSuspect(Pixels):
-    """Its address shows how it is asked: ``.../infer``, ``...:predict``,
-    ``/predictions/...``, or a host of Hugging Face."""
+    """A suspect whose address implies how it is asked: ``.../infer``, ``...:predict``, ``/predictions/...``,
+    or a host of Hugging Face."""
 
 
 class V2Suspect(Pixels):
@@ -70,7 +70,7 @@ class V2Suspect(Pixels):
     datatype: Datatype = ""
     tensors: Literal["", "json", "binary"] = ""
     metadata: bool = True
-    """Whether what it tells of itself is heeded."""
+    """Whether its description of itself is used."""
 
 
 class TensorflowSuspect(Pixels):
@@ -110,7 +110,7 @@ class FormSuspect(Asked):
 
 
 class TemplateSuspect(Pixels):
-    """Anything else that takes and gives JSON: ``request`` with a placeholder for the images (``$images``,
+    """Any other API that takes and returns JSON: ``request`` has a placeholder for the images (``$images``,
     ``$pngs``, ``$each``, ...)."""
 
     protocol: Literal["template"]
@@ -134,8 +134,9 @@ Suspect: TypeAdapter[Any] = TypeAdapter(AddressSuspect | Described)
 
 
 def schema() -> dict[str, Any]:
-    """Of a suspect, as JSON Schema; its definitions are under ``$defs``. Without defaults, which generated
-    clients would send: what is said of a suspect is held against what it tells of itself."""
+    """The JSON Schema of a suspect, with definitions under ``$defs``. It has no defaults, since generated
+    clients would send them, and settings that are sent must agree with the suspect's description of
+    itself."""
     found = Suspect.json_schema(ref_template="#/components/schemas/{model}")
     for kind in found["$defs"].values():
         for setting in kind["properties"].values():
@@ -145,11 +146,11 @@ def schema() -> dict[str, Any]:
 
 def refuse_idle(remote: Remote, settings: Mapping[str, Any]) -> None:
     """Raises:
-    ConfigError: there are settings that its kind has no use for: they would be passed over.
+    ConfigError: there are settings that its kind would ignore.
     """
     kind = remote.wire.protocol
     if idle := sorted(set(settings) - set(KINDS[kind].model_fields)):
         raise ConfigError(
-            f"{without_keys(remote.url)} is asked by the protocol {kind}, which has no use for"
-            f" {', '.join(idle)}; take it out"
+            f"{without_keys(remote.url)} is asked by the protocol {kind}, which does not use"
+            f" {', '.join(idle)}; remove it"
         )

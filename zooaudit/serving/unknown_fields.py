@@ -1,4 +1,4 @@
-"""What a caller sends and no route would read is refused, not passed over: a misspelt level would give a
+"""Refuse parameters and headers that no route reads, instead of ignoring them: a misspelt level would give a
 verdict at another one."""
 
 import difflib
@@ -12,16 +12,15 @@ from fastapi.dependencies.models import Dependant
 from zooaudit.serving.problems import Refused
 
 PREFIXES = ("zooaudit", "idempotency")
-"""Headers whose names begin so, with or without ``X-``, are meant for this service, not for
-a proxy or for HTTP itself."""
+"""Headers with these prefixes, with or without ``X-``, are for this service, not for a proxy or for HTTP
+itself."""
 
 
 async def refuse_unread(request: Request) -> None:
-    """Of a request to one of the routes.
+    """Check a request to one of the routes.
 
     Raises:
-        Refused: 422, a query parameter is unknown or there twice, or a header that is meant
-            for this service is unknown.
+        Refused: 422, a query parameter is unknown or repeated, or a header for this service is unknown.
     """
     queries, headers = _read(request.scope["route"].dependant)
     for name, times in Counter(name for name, _ in request.query_params.multi_items()).items():
@@ -58,7 +57,7 @@ def _plain(header: str) -> str:
 
 
 def _read(dependant: Dependant) -> tuple[set[str], set[str]]:
-    """Names of the query parameters and headers that a route and what it depends on read."""
+    """Names of the query parameters and headers that a route and its dependencies read."""
     queries = {field.alias for field in dependant.query_params}
     headers = {field.alias.lower() for field in dependant.header_params}
     for inner in dependant.dependencies:

@@ -1,5 +1,5 @@
-"""Bodies that come slowly take a place of those that work on requests: they have a least
-rate, and a key has few of them at once."""
+"""Slow uploads block worker threads: they must keep a minimum rate, and a key may have only a few at a
+time."""
 
 import time
 from collections import Counter
@@ -10,23 +10,23 @@ from http import HTTPStatus
 from zooaudit.serving.problems import Refused
 
 GRACE_S, LEAST = 5.0, 16 * 1024
-"""After so long a body must come at so many bytes a second on the whole, and counts as a slow one."""
+"""After this time a body must have arrived at this average rate, in bytes a second, and counts as slow."""
 SLOW_AT_ONCE = 4
-"""Of one key."""
+"""The most slow uploads of one key."""
 
 
 class Upload:
-    """One body that is being read."""
+    """A body that is being read."""
 
     def __init__(self, uploads: "Uploads", who: str, clock: Callable[[], float]) -> None:
         self._uploads, self._who, self._clock = uploads, who, clock
         self._since, self._slow = clock(), False
 
     def refuse_if_one_too_many(self) -> None:
-        """After a part of it came.
+        """Check after a part has arrived.
 
         Raises:
-            Refused: 429, it takes long, and its key has several that do already.
+            Refused: 429, it is slow, and its key already has its maximum of slow bodies.
         """
         if not self._slow and self._clock() - self._since > GRACE_S:
             self._slow = self._uploads.take(self._who)
@@ -37,7 +37,7 @@ class Upload:
 
 
 class Uploads:
-    """Of all callers; for one thread."""
+    """The uploads of all callers; for one thread."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -53,7 +53,7 @@ class Uploads:
                 HTTPStatus.TOO_MANY_REQUESTS,
                 "this key sends several slow bodies already",
                 found,
-                f"{SLOW_AT_ONCE} at once",
+                f"{SLOW_AT_ONCE} at a time",
             )
         self.slow[who] += 1
         return True
@@ -65,4 +65,4 @@ class Uploads:
             yield upload
         finally:
             upload.done()
-            self.slow += Counter()  # without those that have none
+            self.slow += Counter()  # removes keys whose count is 0

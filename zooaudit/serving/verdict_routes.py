@@ -1,5 +1,5 @@
-"""Routes about verdicts that were given: the list of scores and audits, one of them, why it is so, and what
-can be sent to others."""
+"""Routes for verdicts that were given: the list of scores and audits, one of them, its explanation, and files
+for others."""
 
 from http import HTTPStatus
 from typing import Annotated, Any, Literal
@@ -40,7 +40,7 @@ ZIPPED = UNEXPLAINED | {200: {"content": {"application/zip": {}}}}
 
 @router.get("/key", tags=["service"])
 def whose(service: Shared, key: Annotated[Key, needs(*SCOPES)]) -> Caller:
-    """What the key of this request may do."""
+    """What this request's key may do."""
     settings = service.settings
     return Caller(
         name=key.name,
@@ -94,8 +94,8 @@ async def verdict(id_: str, service: Shared, key: Mine) -> Verdict:
 
 @router.get("/verdicts/{id_}/page", tags=["verdicts"], response_class=HTMLResponse, responses=UNEXPLAINED)
 async def page(id_: str, service: Shared, key: Mine) -> HTMLResponse:
-    """The verdict as one HTML file, for whoever must decide; of a score or of an audit. For keys with the
-    scope evidence with the questions that weighed most."""
+    """The verdict as one HTML file, for the person who decides; of a score or of an audit. With the scope
+    evidence it includes the questions with the most weight."""
     case = await _case(id_, service, key)
     content = await service.sending(
         lambda: HTMLResponse(case.page(10 if "evidence" in key.scopes else 0), headers=PAGE)
@@ -105,15 +105,15 @@ async def page(id_: str, service: Shared, key: Mine) -> HTMLResponse:
 
 @router.get("/verdicts/{id_}/explanation", tags=["verdicts"], responses=UNEXPLAINED)
 async def explanation(id_: str, service: Shared, key: Trusted) -> Explanation:
-    """Why a score or an audit ended as it did: the victim among its twins, and the
-    questions that weighed most."""
+    """Why a score or an audit ended as it did: the victim among its twins, and the questions with the most
+    weight."""
     case = await _case(id_, service, key)
     return Explanation(**(await service.working(case.as_json)))
 
 
 @router.get("/verdicts/{id_}/pack", tags=["verdicts"], response_class=Response, responses=ZIPPED)
 async def pack(id_: str, service: Shared, key: Trusted) -> Response:
-    """Answers, kit and verdict in one file, which 'zooaudit evidence verify' checks."""
+    """Answers, kit and verdict in one file, for 'zooaudit evidence verify'."""
     case = await _case(id_, service, key)
     content = await service.sending(
         lambda: Response(case.pack(service.kits.there()), media_type="application/zip")
@@ -132,7 +132,7 @@ def _none(id_: str) -> Refused:
 
 
 async def _score(id_: str, service: Service, key: Key) -> dict[str, Any]:
-    """The score, if this key may see it; whose it is otherwise is not told."""
+    """The score, if this key may see it; otherwise the same error as if there were none."""
     row = await service.audits.kept("get", id_)
     if row is None or (row["by"] != key.name and "admin" not in key.scopes):
         raise _none(id_)
@@ -140,7 +140,7 @@ async def _score(id_: str, service: Service, key: Key) -> dict[str, Any]:
 
 
 async def _case(id_: str, service: Service, key: Key) -> Case:
-    """What a score, or an audit that has ended, was judged by."""
+    """The basis of a score, or of an audit that has ended."""
     audit = await service.audits.get(id_)
     if audit is None:
         row = await _score(id_, service, key)
@@ -148,7 +148,7 @@ async def _case(id_: str, service: Service, key: Key) -> Case:
         content = await service.audits.kept("answers", row["answers"])
         if content is None:
             expected = "a verdict whose answers are; send them again"
-            raise Refused(HTTPStatus.GONE, "the answers to this verdict are not kept any more", id_, expected)
+            raise Refused(HTTPStatus.GONE, "the answers to this verdict are no longer kept", id_, expected)
         _, kit = await service.kit(row["kit"])
         return Case.of_score(kit, row, content)
     if audit["by"] != key.name and "admin" not in key.scopes:

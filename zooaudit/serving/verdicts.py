@@ -1,5 +1,5 @@
-"""The scores that the service gave, kept as they were: nothing is ever changed or taken away, and each is its
-key's own. Answers are kept beside them as long as there is room, for explanations and evidence packs."""
+"""The scores that the service gave, stored unchanged: none is ever edited or removed, and each belongs to its
+key. Answers are stored too as long as there is space, for explanations and evidence packs."""
 
 import json
 import logging
@@ -23,12 +23,12 @@ from zooaudit.suspects.addresses import without_keys
 log = logging.getLogger(__name__)
 
 ANSWERS_BYTES = 2 * 2**30
-"""Of all answers that are kept; beyond it the oldest go, the verdicts on them stay."""
+"""The most bytes of stored answers; beyond it the oldest are removed, their verdicts stay."""
 PAGE = 200
-"""Rows that are read at once."""
+"""Rows read at a time."""
 COLUMNS = ("id", "made", "by", "kit", "suspect", "decision", "answers", "asked", "score")
 FORMAT = 2
-"""2: ``decision`` and ``score`` are what ``call`` and ``told`` were."""
+"""2: the columns ``decision`` and ``score`` replace ``call`` and ``told``."""
 TABLES = """
 PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;
 CREATE TABLE IF NOT EXISTS scores (
@@ -54,17 +54,17 @@ UPDATE scores SET score = replace(score, '"call":', '"decision":');
 
 @dataclass(frozen=True)
 class Wanted:
-    """What of the list is asked for.
+    """A query for the list.
 
     Attributes:
-        by: a key's name; None for everybody's.
+        owner: a key's name; None for everybody's.
         kind: ``score`` or ``audit``; "" for both.
-        decision: one, or the state of an audit that has none.
+        decision: a decision, or the state of an audit without one.
         text: a part of the suspect's name or of the kit's id.
-        before: time and id of the last one seen.
+        before: time and id of the last entry seen.
     """
 
-    by: str | None
+    owner: str | None
     kind: str = ""
     decision: str = ""
     text: str = ""
@@ -96,26 +96,26 @@ class Verdicts:
         except sqlite3.DatabaseError as error:
             raise StoreError(f"the kept verdicts {path} cannot be used: {error}") from error
 
-    def keep(self, by: str, asked: dict[str, Any], score: dict[str, Any], answers: bytes) -> str:
-        """Keep a score; returns its id. The same answers of the same suspect, asked about
-        in the same way, are one verdict.
+    def keep(self, owner: str, asked: dict[str, Any], score: dict[str, Any], answers: bytes) -> str:
+        """Store a score; returns its id. The same answers of the same suspect, judged with the same settings,
+        are one verdict.
 
         Args:
-            asked: how the answers were to be judged.
-            score: the score as its caller got it.
+            asked: the settings of the request.
+            score: as the caller received it.
 
         Raises:
-            NotWrittenError: there is no room.
+            NotWrittenError: the disk is full.
         """
         suspect = without_keys(str(score["suspect"]))
-        about = [by, score["digest"], suspect, score["answers_sha256"], asked, METHOD]
+        about = [owner, score["digest"], suspect, score["answers_sha256"], asked, METHOD]
         id_ = digest_of(about)
         decision = score["twins"]["decision"] if score.get("twins") else score["paper"]["decision"]
         kept = score | {"suspect": suspect, "id": id_}
         row = (
             id_,
             time.time(),
-            by,
+            owner,
             score["kit"],
             suspect,
             decision,
@@ -138,7 +138,7 @@ class Verdicts:
     def keep_all(
         self, scores: list[tuple[str, dict[str, Any], dict[str, Any], bytes]]
     ) -> list[str | NotWrittenError]:
-        """``keep`` each, or say why it is not kept."""
+        """``keep`` each; returns its id, or why it was not stored."""
         found: list[str | NotWrittenError] = []
         for score in scores:
             try:
@@ -152,7 +152,7 @@ class Verdicts:
         return next(iter(self._rows("WHERE id = ?", id_)), None)
 
     def answers(self, sha256: str) -> bytes | None:
-        """The answers that a score is about, little-endian float32; None where they are not kept any more."""
+        """The answers of a score, little-endian float32; None if they are no longer stored."""
         return self._answers.get(sha256)
 
     def listed(self, wanted: Wanted) -> list[dict[str, Any]]:
@@ -165,10 +165,10 @@ class Verdicts:
         return [*scores, *([] if wanted.kind == "score" else [map(_of_audit, self._audits(wanted))])]
 
     def _scores(self, wanted: Wanted) -> Iterator[dict[str, Any]]:
-        """Filtered by the database: there may be millions."""
+        """Filters in the database, which may have millions of rows."""
         clauses: list[str] = ["(made, id) < (?, ?)"]
         values: list[Any] = []
-        for column, value in (("by", wanted.by), ("decision", wanted.decision or None)):
+        for column, value in (("by", wanted.owner), ("decision", wanted.decision or None)):
             if value is not None:
                 clauses, values = [*clauses, f"{column} = ?"], [*values, value]
         if wanted.text:
@@ -188,7 +188,7 @@ class Verdicts:
 
     def _audits(self, wanted: Wanted) -> Iterator[dict[str, Any]]:
         before = wanted.before or (float("inf"), "")
-        while rows := self._records.before(wanted.by, *before, limit=PAGE):
+        while rows := self._records.before(wanted.owner, *before, limit=PAGE):
             yield from rows
             before = (rows[-1]["made"], rows[-1]["id"])
 
@@ -217,7 +217,7 @@ def _of_score(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _of_audit(row: dict[str, Any]) -> dict[str, Any]:
-    """Without the suspect's settings, which may hold its key."""
+    """Leaves out the suspect's settings, which may contain its key."""
     result, asked = row["result"] or {}, row["asked"]
     found = {name: row[name] for name in ("id", "made", "by", "kit", "state")}
     found |= {
@@ -241,7 +241,7 @@ def _fits(row: dict[str, Any], wanted: Wanted) -> bool:
 
 
 class Answers:
-    """Files by the SHA-256 of their content, the oldest of which go when there are too many."""
+    """Files named by the SHA-256 of their content; the oldest are removed when there are too many."""
 
     def __init__(self, folder: Path, most_bytes: int) -> None:
         self._folder, self._most, self._lock = folder, most_bytes, threading.Lock()
@@ -271,7 +271,7 @@ class Answers:
             return None
 
     def _remove_oldest(self) -> None:
-        """Down to nine tenths, so that the folder is not looked through each time."""
+        """Reduce to nine tenths, so that the folder is not scanned each time."""
         files = sorted((f.stat().st_mtime_ns, f.stat().st_size, f) for f in self._folder.iterdir())
         for _, size, file in files:
             if self._size <= 0.9 * self._most:

@@ -1,1 +1,1 @@
-"""Where artifacts live: folders, S3 and memory, with leases, a cache and checks."""
+"""Where artifacts are stored: folders, S3 and memory, with leases, a cache and checks."""

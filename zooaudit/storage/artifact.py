@@ -1,4 +1,4 @@
-"""One artifact: what its manifest says, and its files, each checked against its digest as it is read."""
+"""One artifact: its manifest and its files, each checked against its digest when it is read."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -21,48 +21,48 @@ REPAIR = "remove it with 'zooaudit store check --repair' and run again: it is re
 
 @dataclass(frozen=True)
 class Artifact:
-    """A complete artifact: metadata now, files on demand, each checked against its digest as it is read."""
+    """A complete artifact: metadata now, files on demand, each checked against its digest when it is read."""
 
     kind: str
     id: str
-    said: Manifest
-    """What its manifest says, in whatever format: for those who copy it or look it over."""
+    stated: Manifest
+    """Its manifest, in whatever format, for copying and checking."""
     manifest: bytes = field(repr=False)
     """As it is stored."""
     _store: Store = field(repr=False)
     limited: bool = False
-    """Its tables are a stranger's, and read where they can do no harm."""
+    """Whether its tables come from a stranger, and are read in a limited process."""
 
     @property
     def files(self) -> dict[str, dict[str, Any]]:
         """By name: ``sha256`` and ``bytes``."""
-        return self.said.files
+        return self.stated.files
 
     @property
     def digest(self) -> str:
         """SHA-256 of the manifest: of everything in it, file digests included."""
-        return self.said.digest
+        return self.stated.digest
 
     @property
     def meta(self) -> dict[str, Any]:
         """Its metadata.
 
         Raises:
-            FormatError: another version of zooaudit wrote it, in a format that this one does not read.
+            FormatError: another version of zooaudit wrote it, in a format that this version does not read.
         """
         expected = format_of(self.kind)
-        if self.said.format != expected:
-            newer = self.said.format > expected
+        if self.stated.format != expected:
+            newer = self.stated.format > expected
             raise FormatError(
-                f"{self.kind} {self.id} has format {self.said.format}, written by zooaudit {self.said.code}; "
-                f"this one ({__version__}) reads format {expected}",
+                f"{self.kind} {self.id} has format {self.stated.format}, written by zooaudit"
+                f" {self.stated.code}; this one ({__version__}) reads format {expected}",
                 (
                     "upgrade zooaudit"
                     if newer
                     else REMEDIES.get(self.kind, "run again what made it, in another store")
                 ),
             )
-        return self.said.meta
+        return self.stated.meta
 
     def read(self, name: str) -> bytes:
         """Content of one file."""
@@ -74,7 +74,7 @@ class Artifact:
             content = self._store.read(key, expected["bytes"])
         except MissingArtifactError as error:
             raise DamagedArtifactError(f"{self.kind} {self.id}: {name} is gone ({key}); {REPAIR}") from error
-        except DamagedArtifactError as error:  # larger, or no plain content
+        except DamagedArtifactError as error:  # larger, or not a regular file
             raise DamagedArtifactError(f"{self.kind} {self.id}: {name}: {error}; {REPAIR}") from error
         found = hashlib.sha256(content).hexdigest()
         if found != expected["sha256"]:
@@ -95,7 +95,7 @@ class Artifact:
             ) from error
 
     def table(self, name: str, schema: pa.Schema, columns: list[str] | None = None) -> pa.Table:
-        """A Parquet file's table, which must have ``schema``; only these ``columns`` of it, if given."""
+        """A Parquet file's table, which must have ``schema``; only ``columns`` of it, if given."""
         if self.limited:
             return self._limited_table(name, schema, columns)
         try:
@@ -105,7 +105,7 @@ class Artifact:
                     f"{self.kind} {self.id}: {name} has columns {file.schema_arrow.names}; expected"
                     f" {schema.names}"
                 )
-            return file.read(columns, use_threads=False)  # tables are small, and many are read at once
+            return file.read(columns, use_threads=False)  # tables are small, and read in parallel
         except (pa.ArrowException, OSError) as error:
             raise DamagedArtifactError(f"{self.kind} {self.id}: {name} is not Parquet ({error})") from error
 
@@ -124,5 +124,5 @@ class Artifact:
 
 
 def object_key(sha256: str) -> str:
-    """Where content with this SHA-256 lies."""
+    """The key of content with this SHA-256."""
     return f"objects/{sha256[:2]}/{sha256}"

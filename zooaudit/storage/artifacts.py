@@ -1,10 +1,10 @@
-"""Artifacts: content by SHA-256 first, then a manifest that names it. A manifest's existence means complete.
+"""Artifacts: content by SHA-256 first, then a manifest that names it. An artifact is complete once its
+manifest exists.
 
 Layout (docs/artifacts.md)::
 
-    zooaudit.json                       {"format": 1} objects/<aa>/<sha256>
-    content manifests/<kind>/<id>.json          files with their digests and sizes,
-    metadata, and a digest of the manifest itself
+    zooaudit.json {"format": 1} objects/<aa>/<sha256> content manifests/<kind>/<id>.json files with their
+        digests and sizes, metadata, and its own digest
 """
 
 import hashlib
@@ -43,8 +43,8 @@ class Artifacts:
         limited: see ``open_store``.
 
     Attributes:
-        used: kind and id of every artifact read or saved through this object: what a run
-            needs, once it has finished.
+        used: kind and id of every artifact read or saved through this object; after a run, all that it
+            needed.
     """
 
     def __init__(self, store: Store, limited: bool = False) -> None:
@@ -76,11 +76,11 @@ class Artifacts:
         return self._marked or self._store.exists(MARKER) or any(self._store.keys("manifests/"))
 
     def check_there(self) -> None:
-        """One look whether the store answers and is one of ours.
+        """Check once that the store answers and is one of ours.
 
         Raises:
-            StoreError: it does not answer, has gone (a folder that is no longer mounted),
-                or was never written to.
+            StoreError: it does not answer, has disappeared (a folder that is no longer mounted), or was never
+                written to.
         """
         if not self._store.exists(MARKER):
             raise StoreError(
@@ -88,13 +88,13 @@ class Artifacts:
             )
 
     def named(self, kind: str, start: str, hint: str) -> Artifact:
-        """The only artifact of a kind whose id begins so.
+        """The only artifact of a kind whose id begins with ``start``.
 
         Args:
             hint: what makes one, for a store that has none.
 
         Raises:
-            UnknownNameError: there is none, or more than one; says which there are.
+            UnknownNameError: there is none, or more than one; the message lists them.
         """
         known = self.ids(kind)
         found = [i for i in known if i.startswith(start)]
@@ -113,14 +113,14 @@ class Artifacts:
     def save(
         self, kind: str, id_: str, files: Mapping[str, bytes], meta: Mapping[str, Any], absent: bool = False
     ) -> Artifact:
-        """Store an artifact, files first, manifest last; if it is there already, the one
-        there wins and is returned.
+        """Store an artifact, files first, manifest last; if it exists already, the existing one is kept and
+        returned.
 
         Args:
-            absent: the caller has just looked for it: spares a request.
+            absent: the caller has just looked for it, which saves a request.
 
         Raises:
-            InputError: kind, id or the name of a file is more than a plain name.
+            InputError: kind, id or a file's name is not a plain name.
         """
         for name in (kind, *files):
             check_name(name)
@@ -143,7 +143,7 @@ class Artifacts:
         digest = digest_of_body(body)
         manifest = canonical_json(body | {"sha256": digest}).encode()
         ours = self._store.create(_manifest_key(kind, id_), manifest)
-        # Content that lay there unnamed may have been collected before the manifest named it.
+        # Existing content without a manifest may have been collected before our manifest named it.
         for name, content in files.items():
             if not self._store.exists(key := object_key(listed[name]["sha256"])):
                 self._store.create(key, content)
@@ -153,24 +153,23 @@ class Artifacts:
         return Artifact(kind, id_, read_manifest(manifest, kind, id_), manifest, self._store)
 
     def _mark(self) -> None:
-        """Say which format this store has, once."""
+        """Write the store's format, once."""
         if not self._marked:
             self._store.create(MARKER, _MARK)
             self._marked = True
 
     def save_by_digest(self, kind: str, files: Mapping[str, bytes], meta: Mapping[str, Any]) -> Artifact:
-        """As ``save``, under the first 16 hex digits of the SHA-256 of files and metadata:
-        other content, another id."""
+        """As ``save``, with the first 16 hex digits of the SHA-256 of files and metadata as id."""
         digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
         return self.save(kind, digest_of_body({"files": digests, "meta": dict(meta)})[:16], files, meta)
 
     def adopt(self, artifact: Artifact) -> int:
-        """Take over another store's artifact to the bit, files first, manifest last;
-        returns how many bytes were not there yet.
+        """Copy another store's artifact bit for bit, files first, manifest last; returns how many bytes were
+        new.
 
         Raises:
-            StoreError: another one is here under its kind and id; it stays as it is.
-            DamagedArtifactError: a file of it cannot be read, or is not what the manifest says.
+            StoreError: another artifact has its kind and id here; it is not changed.
+            DamagedArtifactError: a file cannot be read, or does not match its manifest.
         """
         self.refuse_another(artifact)
         self._mark()
@@ -190,7 +189,7 @@ class Artifacts:
         return written
 
     def refuse_another(self, artifact: Artifact) -> bool:
-        """Whether this very artifact is here; StoreError if another one is, under the same kind and id."""
+        """Whether this very artifact is here; StoreError if another one has its kind and id."""
         if not self.has(artifact.kind, artifact.id):
             return False
         found = self.load(artifact.kind, artifact.id).digest
@@ -207,9 +206,9 @@ class Artifacts:
 
         Raises:
             MissingArtifactError: there is none.
-            DamagedArtifactError: it does not match its own digest, or names what no
-                artifact has; see ``read_manifest``.
-            InputError: kind or id is more than a plain name.
+            DamagedArtifactError: it does not match its own digest, or contains something that no artifact
+                has; see ``read_manifest``.
+            InputError: kind or id is not a plain name.
         """
         key = _manifest_key(kind, id_)
         try:
@@ -223,7 +222,7 @@ class Artifacts:
         return Artifact(kind, id_, found, raw, self._store, self._limited)
 
     def has(self, kind: str, id_: str) -> bool:
-        """Whether the artifact is there, complete."""
+        """Whether the artifact exists, complete."""
         return self._store.exists(_manifest_key(kind, id_))
 
     def ids(self, kind: str) -> list[str]:
@@ -241,15 +240,15 @@ class Artifacts:
         )
 
     def check(self) -> Iterator[tuple[str, str, DamagedArtifactError]]:
-        """What is damaged; see :func:`zooaudit.storage.checking.damaged`."""
+        """Find damage; see :func:`zooaudit.storage.checking.damaged`."""
         return damaged(self._store, Artifacts(self._bare))
 
     def unnamed(self, grace_s: float = 0.0) -> list[str]:
-        """Keys of content that no manifest names, ``grace_s`` seconds old at least: left by an interrupted
-        save, or by a removed artifact.
+        """Keys of content that no manifest names and that is at least ``grace_s`` seconds old: left by an
+        interrupted save, or by a removed artifact.
 
         Raises:
-            DamagedArtifactError: a manifest cannot be read, so that nobody knows what it names.
+            DamagedArtifactError: a manifest cannot be read, so it is unknown what it names.
         """
         return unnamed(self._store, self._named(), grace_s)
 
@@ -259,17 +258,16 @@ class Artifacts:
         return collect(self._store, self._named, grace_s)
 
     def put_back(self) -> list[str]:
-        """Bring back content that is named, and that a ``collect`` which was stopped had
-        put aside; returns its keys."""
+        """Restore named content that an interrupted ``collect`` had set aside; returns its keys."""
         return put_back(self._store, self._named())
 
     def dead_leases(self, grace_s: float) -> list[str]:
-        """Keys of what killed jobs left of their claims, ``grace_s`` seconds ago at least."""
+        """Keys that killed jobs left of their claims, at least ``grace_s`` seconds ago."""
         return dead_leases(self._store, grace_s)
 
     def drop_leases(self, keys: list[str]) -> None:
-        """Remove what ``dead_leases`` found. If one of those jobs lives after all, a model
-        may be built twice; nothing else."""
+        """Remove the keys from ``dead_leases``. If one of those jobs is alive after all, a model may be built
+        twice; nothing worse."""
         for key in keys:
             self._store.delete(key)
 
@@ -278,8 +276,7 @@ class Artifacts:
         return {object_key(entry["sha256"]) for a in artifacts for entry in a.files.values()}
 
     def remove(self, kind: str, id_: str) -> None:
-        """Remove an artifact's manifest, and those of its files that are damaged, so that
-        it can be built again."""
+        """Remove an artifact's manifest and its damaged files, so that it can be built again."""
         key = _manifest_key(kind, id_)
         try:
             files = self.load(kind, id_).files

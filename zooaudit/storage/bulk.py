@@ -1,8 +1,8 @@
-"""Reads from S3 by pyarrow's filesystem: a third of boto3's time on the processor, and
-Python's lock is free meanwhile.
+"""Reads from S3 by pyarrow's filesystem: it takes a third of boto3's processor time, and releases Python's
+lock.
 
-It goes where the boto3 client goes, with its credentials. It tries once; whatever goes wrong is left to
-boto3, which knows how long to try and how to say what is the matter.
+It uses the boto3 client's endpoint and credentials. It tries once; every failure is left to boto3, which
+knows how long to retry and how to explain the error.
 """
 
 import logging
@@ -23,14 +23,14 @@ from zooaudit.errors import first_line
 CONNECT_S = 5.0
 STALLED_S = 10.0
 REST_S = 60.0
-"""After a failure, so that a server that is down, or a network that only boto3 can cross,
-is not asked twice for everything."""
+"""How long to rest after a failure, so that a server that is down, or a network that only boto3 can cross, is
+not tried twice for everything."""
 
 log = logging.getLogger(__name__)
 
 
 class BulkReader:
-    """Reads objects of one bucket; None where boto3 has to read, and to explain, instead.
+    """Reads objects of one bucket; returns None if boto3 should read, and explain, instead.
 
     Args:
         client: the boto3 client that has the same bucket open.
@@ -48,16 +48,16 @@ class BulkReader:
         self._certificates = session.get_config_variable("ca_bundle") or get_cert_path(True)
 
     def read(self, name: str, most: int | None = None) -> bytes | None:
-        """The whole object, or None: it is not there, larger than ``most`` bytes, or could
-        not be read this way just now."""
+        """The whole object, or None: it does not exist, is larger than ``most`` bytes, or could not be read
+        this way at present."""
         if time.monotonic() < self._rests_until:
             return None
         try:
             with self._connected().open_input_file(f"{self._bucket}/{name}") as file:
                 if most is not None and file.size() > most:
-                    return None  # boto3 says so
+                    return None  # boto3 reports it
                 content = bytes(file.read())
-                # Cut short: boto3 says so, and tries again.
+                # Cut off: boto3 reports it, and retries.
                 return content if len(content) == file.size() else None
         except FileNotFoundError:
             return None
@@ -75,7 +75,7 @@ class BulkReader:
             self._rests_until = now + REST_S
 
     def _connected(self) -> S3FileSystem:
-        """The filesystem, made anew when the credentials have been renewed."""
+        """The filesystem, made again when the credentials were renewed."""
         with self._lock:
             keys = self._credentials.get_frozen_credentials()
             if self._filesystem is None or keys != self._keys:
@@ -95,8 +95,8 @@ class BulkReader:
 
 
 def place(client: Any, bucket: str) -> dict[str, Any]:
-    """Where the client finds the bucket, in pyarrow's words; whether the host's name begins with the bucket's
-    is read off a URL that the client makes, since its rules for that are long."""
+    """Where the client finds the bucket, in pyarrow's terms. Whether the host name begins with the bucket's
+    is read from a URL that the client makes, since its rules for that are long."""
     endpoint = urlsplit(client.meta.endpoint_url)
     signed = urlsplit(client.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "k"}))
     virtual = signed.netloc.startswith(f"{bucket}.")

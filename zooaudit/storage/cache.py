@@ -1,9 +1,9 @@
-"""A local copy of what was read from a store far away: content named by its SHA-256 never
-changes, so it is read once.
+"""A local copy of what was read from a remote store: content named by its SHA-256 never changes, so it is
+read once.
 
-Only ``objects/`` is kept, never a manifest: whether an artifact is there, and which content it names, the
-store alone says. Several processes share a folder: an entry appears under its name when it is whole, and is
-believed only if its SHA-256 is right.
+Only ``objects/`` is cached, never a manifest: only the store knows whether an artifact exists, and which
+content it names. Several processes share a folder: an entry gets its name when it is complete, and is trusted
+only if its SHA-256 is right.
 """
 
 import contextlib
@@ -29,9 +29,9 @@ ENTRY = re.compile(r"[0-9a-f]{64}|\.partial-.*")
 SCRATCH = ".partial-"
 BEING_WRITTEN_S = 600.0
 LOOK_EVERY = 16
-"""The folder is measured whenever this process has added one part in so many of its size."""
+"""The folder is measured whenever this process has added this fraction of its size limit."""
 KEPT_SHARE = 0.9
-"""What is left of the full size once the least recently used have gone."""
+"""The fraction of the size limit that stays after the least recently used entries were removed."""
 
 log = logging.getLogger(__name__)
 
@@ -40,27 +40,28 @@ def cached(store: Store) -> Store:
     """``store`` behind a cache in the user's cache folder; ``store`` itself if ZOOAUDIT_STORE_CACHE_GIB is 0.
 
     Raises:
-        InputError: that variable is not a size.
+        InputError: the variable is not a size.
     """
     size = int(env_number(SIZE, DEFAULT_GIB, "GiB, or 0 for no cache", zero=True) * 2**30)
     return CachedStore(store, Path(os.environ.get(FOLDER) or default_cache()), size) if size else store
 
 
 class CachedStore:
-    """The store port on another store, with content kept in a local folder.
+    """The store interface on another store, with content cached in a local folder.
 
-    A folder that cannot be used costs time, not the run: it is said once, and the store is read without it.
+    A folder that cannot be used costs time, not the run: that is reported once, and the store is read without
+    it.
 
     Args:
-        behind: the store itself; what is to be known of it and not of this machine must be asked there.
-        folder: where ``objects`` is made when it is first needed, readable by this user alone.
-        size: of all entries together, in bytes; the least recently used go first.
+        behind: the store itself; ask there for anything that must not come from the cache.
+        folder: where ``objects`` is created when first needed, readable by this user only.
+        size: limit for all entries together, in bytes; the least recently used are removed first.
     """
 
     def __init__(self, behind: Store, folder: Path, size: int) -> None:
         self.behind = behind
         self._folder, self._size = folder / "objects", size
-        self._added = size  # as if much had been added: the first entry of a process measures the folder
+        self._added = size  # so that a process's first entry measures the folder
         self._usable = True
 
     @property
@@ -100,21 +101,21 @@ class CachedStore:
 
     def _forget(self, key: str) -> None:
         if KEY.fullmatch(key):
-            with self._said_once():
+            with self._reported_once():
                 self._path(key).unlink(missing_ok=True)
 
     def _kept(self, key: str) -> bytes | None:
-        """What the cache holds, if it is what its name says; what is damaged is dropped."""
+        """The cached content, if its SHA-256 matches its name; damaged content is dropped."""
         if not KEY.fullmatch(key):
             return None
         path = self._path(key)
-        with self._said_once():
+        with self._reported_once():
             try:
                 content = path.read_bytes()
             except FileNotFoundError:
                 return None
             if _is_named_by(key, content):
-                # Removed by another process meanwhile, or not ours to touch: it is read all the same.
+                # Removed by another process meanwhile, or not writable by us: the content is still valid.
                 with contextlib.suppress(OSError):
                     os.utime(path)
                 return content
@@ -126,7 +127,7 @@ class CachedStore:
             self._usable and KEY.fullmatch(key) and len(content) <= self._size and _is_named_by(key, content)
         ):
             return
-        with self._said_once():
+        with self._reported_once():
             path = self._path(key)
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             path.parent.mkdir(exist_ok=True)
@@ -141,8 +142,8 @@ class CachedStore:
                 raise
 
     def _make_room(self, size: int) -> None:
-        """Remove the least recently used, what killed processes left half written among
-        them, if the folder is over its size."""
+        """If the folder is over its size, remove the least recently used entries, including files that killed
+        processes left half written."""
         self._added += size
         if self._added * LOOK_EVERY < self._size:
             return
@@ -158,7 +159,7 @@ class CachedStore:
             total -= bytes_
 
     def _entries(self) -> Iterator[tuple[int, int, str]]:
-        """When last used, size and path of each file of ours."""
+        """Time of last use, size and path of each of our files."""
         for part in os.scandir(self._folder):
             for entry in os.scandir(part.path):
                 if not ENTRY.fullmatch(entry.name):
@@ -166,14 +167,14 @@ class CachedStore:
                 with contextlib.suppress(FileNotFoundError):  # another process may have removed it
                     found = entry.stat()
                     if entry.name.startswith(SCRATCH) and time.time() - found.st_mtime < BEING_WRITTEN_S:
-                        continue  # another process is at it
+                        continue  # another process is writing it
                     yield found.st_mtime_ns, found.st_size, entry.path
 
     def _path(self, key: str) -> Path:
         return self._folder / key.removeprefix("objects/")
 
     @contextlib.contextmanager
-    def _said_once(self) -> Iterator[None]:
+    def _reported_once(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:

@@ -1,4 +1,4 @@
-"""Reading everything in a store, to find what is damaged."""
+"""Read everything in a store, to find damage."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 
 def damaged(store: Store, artifacts: "Artifacts") -> Iterator[tuple[str, str, DamagedArtifactError]]:
-    """Read all artifacts of a store, not from a cache; yield kind, id and error of each damaged
-    artifact, "" and the key of what lies among the manifests and cannot be one."""
+    """Read all artifacts of a store, without a cache; yield kind, id and error of each damaged artifact, or
+    "" and the key for a file among the manifests that cannot be one."""
     for key in store.keys("manifests/"):
         if not MANIFEST.fullmatch(key):
             yield (

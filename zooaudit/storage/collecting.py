@@ -1,8 +1,8 @@
-"""Remove content that no manifest names, beside running jobs: it is put aside first, and
-goes when nobody has come to name it.
+"""Remove content that no manifest names, while jobs are running: it is first set aside, and deleted if
+nothing has named it meanwhile.
 
-Content never passes through memory, and whatever goes wrong, each piece is still in the store: in its place,
-or under ``aside/``, from where the next ``collect`` or ``put_back`` takes it.
+Content never passes through memory, and whatever fails, each piece stays in the store: in its place, or under
+``aside/``, where the next ``collect`` or ``put_back`` finds it.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -13,13 +13,13 @@ from zooaudit.storage.port import Store
 
 OBJECTS, ASIDE = "objects/", "aside/"
 AT_ONCE = 1000
-"""Pieces that are put aside before it is looked again who names them."""
+"""How many pieces are set aside before manifests are read again."""
 LEFT_S = 3600.0
-"""What lies aside for longer was left by a collector that was stopped."""
+"""Content that has been aside for longer was left by an interrupted collector."""
 
 
 def unnamed(store: Store, named: set[str], grace_s: float) -> list[str]:
-    """Keys of content that is not among ``named``, and ``grace_s`` seconds old at least."""
+    """Keys of content that is not in ``named`` and is at least ``grace_s`` seconds old."""
     return [k for k in store.keys(OBJECTS) if k not in named and _is_older(store, k, grace_s)]
 
 
@@ -27,11 +27,11 @@ def collect(store: Store, named: Callable[[], set[str]], grace_s: float) -> list
     """Remove unnamed content older than ``grace_s`` seconds; returns the keys removed.
 
     Args:
-        named: looks which keys are named now.
+        named: returns the keys that are named at present.
 
     Raises:
-        StoreError: the store cannot be used, or a manifest cannot be read; what was put
-            aside is put back as far as the store allows.
+        StoreError: the store cannot be used, or a manifest cannot be read; what was set aside is restored as
+            far as the store allows.
     """
     known = named()
     put_back(store, known)
@@ -49,7 +49,7 @@ def _collected(store: Store, keys: list[str], named: Callable[[], set[str]]) -> 
             with suppress(MissingArtifactError):  # another collector was faster
                 store.move(key, ASIDE + key)
                 aside.append(key)
-        # A save looks for its content after its manifest: what it did not find it has written again.
+        # A save checks its content after writing its manifest, and writes what is missing again.
         wanted = named()
     except BaseException:
         with suppress(StoreError):
@@ -63,7 +63,7 @@ def _collected(store: Store, keys: list[str], named: Callable[[], set[str]]) -> 
 
 
 def put_back(store: Store, named: set[str]) -> list[str]:
-    """Bring back what is named and lies aside; returns its keys."""
+    """Restore named content that is aside; returns its keys."""
     found = [key.removeprefix(ASIDE) for key in store.keys(ASIDE)]
     back = [key for key in found if key in named]
     for key in back:
@@ -73,7 +73,7 @@ def put_back(store: Store, named: set[str]) -> list[str]:
 
 
 def _drop(store: Store, keys: Iterable[str]) -> Iterator[str]:
-    """Delete what lies aside; yields the keys that it had."""
+    """Delete content that is aside; yields the keys that it had."""
     for key in keys:
         store.delete(key)
         yield key.removeprefix(ASIDE)
@@ -82,5 +82,5 @@ def _drop(store: Store, keys: Iterable[str]) -> Iterator[str]:
 def _is_older(store: Store, key: str, grace_s: float) -> bool:
     try:
         return store.age_s(key) >= grace_s
-    except MissingArtifactError:  # gone meanwhile
+    except MissingArtifactError:  # removed meanwhile
         return False

@@ -1,8 +1,8 @@
-"""Copy a run, or everything, from one store to another: to the bit, in any order of starts and stops.
+"""Copy a run, or everything, from one store to another, bit for bit; an interrupted copy can be repeated.
 
-What is there is skipped, so a copy that was killed goes on where it stopped. Content is checked against its
-SHA-256 as it is read, and an artifact's manifest is written after its content; reports come last of all, so
-that a run with a report is whole.
+What exists in the target is skipped, so a repeated copy continues where it stopped. Content is checked
+against its SHA-256 when it is read, and an artifact's manifest is written after its content; reports come
+last, so that a run with a report is complete.
 """
 
 import threading
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from zooaudit.storage.artifact import Artifact
 from zooaudit.storage.artifacts import Artifacts
-from zooaudit.storage.at_once import at_once
+from zooaudit.storage.parallel import in_parallel
 from zooaudit.storage.runs import REPORT
 
 Named = tuple[str, str]
@@ -20,14 +20,14 @@ Named = tuple[str, str]
 
 @dataclass(frozen=True)
 class Copied:
-    """How far a copy is."""
+    """The progress of a copy."""
 
     done: int
     total: int
     there: int
-    """Of those done: how many were there, whole, before."""
+    """How many of those done were already complete in the target."""
     bytes: int
-    """Written so far."""
+    """Bytes written so far."""
 
 
 def everything(source: Artifacts) -> list[Named]:
@@ -41,25 +41,25 @@ def copy(
     """Copy the artifacts ``which`` from one store to another.
 
     Raises:
-        StoreError: the target holds another artifact under one of the names; found out
-            before anything is written.
-        MissingArtifactError, DamagedArtifactError: the source lacks one of them, or part of
-            it; what was copied before stays.
+        StoreError: the target holds another artifact under one of the names; found out before anything is
+            written.
+        MissingArtifactError, DamagedArtifactError: the source lacks one of them, or a part of it; what was
+            copied before stays.
     """
-    artifacts = at_once(lambda name: source.load(*name), which)
-    at_once(target.refuse_another, artifacts)
+    artifacts = in_parallel(lambda name: source.load(*name), which)
+    in_parallel(target.refuse_another, artifacts)
     tally = _Tally(len(artifacts), watch)
 
     def take(artifact: Artifact) -> None:
         tally.add(target.adopt(artifact))
 
-    at_once(take, [a for a in artifacts if a.kind != REPORT])
-    at_once(take, [a for a in artifacts if a.kind == REPORT])
+    in_parallel(take, [a for a in artifacts if a.kind != REPORT])
+    in_parallel(take, [a for a in artifacts if a.kind == REPORT])
     return tally.state
 
 
 class _Tally:
-    """Counts what several threads have done."""
+    """Counts the work of several threads."""
 
     def __init__(self, total: int, watch: Callable[[Copied], None]) -> None:
         self.state = Copied(0, total, 0, 0)

@@ -1,8 +1,8 @@
-"""A user's data from a bucket, as a local copy: each file whole, checked, and the very one
-that the bucket lists now.
+"""A local copy of a user's data in a bucket: each file is complete, checked, and the one that the bucket
+lists now.
 
-The copy is kept in the user's cache folder. A second run fetches only what changed; what
-the bucket no longer has goes.
+The copy stays in the user's cache folder. A second run fetches only what changed; files that the bucket no
+longer has are removed.
 """
 
 import hashlib
@@ -17,8 +17,8 @@ from typing import Any
 
 from zooaudit.data.places import default_cache
 from zooaudit.errors import InputError, StoreError
-from zooaudit.storage.at_once import at_once
 from zooaudit.storage.cache import FOLDER
+from zooaudit.storage.parallel import in_parallel
 from zooaudit.storage.s3 import Listed, S3Store
 
 STATE = ".zooaudit-fetched.json"
@@ -28,11 +28,11 @@ Say = Callable[[str], None]
 
 
 def fetched(url: str, say: Say = lambda _: None) -> Path:
-    """The folder, or the one file, that ``s3://bucket/prefix`` names, on this machine.
+    """The local folder, or the single file, for ``s3://bucket/prefix``.
 
     Raises:
-        InputError: the URL is none, nothing is there, or names there cannot be files.
-        StoreError: it cannot be read, or there is no room for it.
+        InputError: the URL is not valid, nothing is there, or names in it cannot be file names.
+        StoreError: it cannot be read, or does not fit on the disk.
     """
     store, entries = _listed(url)
     target = _folder(url)
@@ -48,7 +48,7 @@ def fetched(url: str, say: Say = lambda _: None) -> Path:
         )
     for start in range(0, len(missing), SAVED_EVERY):
         some = missing[start : start + SAVED_EVERY]
-        shas = at_once(lambda entry: _fetch(store, entry, target), some)
+        shas = in_parallel(lambda entry: _fetch(store, entry, target), some)
         kept |= {entry.key: [entry.etag, entry.size, sha] for entry, sha in zip(some, shas, strict=True)}
         _save(target, kept)
     return (
@@ -59,7 +59,7 @@ def fetched(url: str, say: Say = lambda _: None) -> Path:
 
 
 def _listed(url: str) -> tuple[S3Store, list[Listed]]:
-    """What lies below the prefix, or the one object of that name, whose folder is opened then."""
+    """Objects below the prefix, or the single object of that name; in that case its folder is opened."""
     store = S3Store(url, probe=False)
     if entries := store.listing(""):
         return store, entries
@@ -115,7 +115,7 @@ def _check(url: str, entries: list[Listed], target: Path) -> None:
 
 
 def _kept(target: Path) -> dict[str, Any]:
-    with suppress(OSError, ValueError):  # without the list everything is fetched anew
+    with suppress(OSError, ValueError):  # without the list everything is fetched again
         found = json.loads((target / STATE).read_text())
         if isinstance(found, dict):
             return found

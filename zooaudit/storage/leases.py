@@ -2,15 +2,14 @@
 
 A job writes a pulse every few seconds and a claim for each model that it builds::
 
-    pulses/<job>/<number>         the job's last pulse; the number goes up while the job
-    lives claims/<name>/<round>         {"job": ..., "lease_s": ...}; created once, so each
-    round of a name has one holder
+    pulses/<job>/<number> the job's last pulse; the number rises while the job lives claims/<name>/<round>
+        {"job": ..., "lease_s": ...}; created once, so a round has one holder
 
-A claim holds while its job's pulse goes on. Whoever finds a claim watches that pulse; if it stood still for
-``lease_s`` seconds **of the watcher's own steady clock**, he may open the next round. No two clocks are
-compared, so skew and clock jumps change nothing, and time in which the store could not be asked does not
-count. A job that was only stalled may find its model built by another: models are created once, so what that
-costs is the second training, never a second or torn model.
+A claim holds while its job's pulse continues. A job that finds a claim watches that pulse; if it has not
+changed for ``lease_s`` seconds **of the watcher's own monotonic clock**, the watcher may open the next round.
+No two clocks are compared, so clock skew and jumps do not matter, and time in which the store could not be
+reached does not count. A job that only stalled may find its model built by another: models are created once,
+so this costs a second training, but never gives a second or incomplete model.
 """
 
 import contextlib
@@ -31,29 +30,29 @@ LEASE = "ZOOAUDIT_LEASE_SECONDS"
 LEASE_S = 30.0
 BEATS_A_LEASE = 6
 BEAT_ENDS_S = 5.0
-"""How long the end of a job waits for a pulse that is under way."""
+"""How long the end of a job waits for a pulse that is being written."""
 GONE = float("inf")
 LONGEST_STEP = 0.2
-"""Of a lease: the most that counts between two looks. A watcher that was asleep itself, or cut off from the
+"""The largest share of a lease that counts between two looks. A watcher that was asleep, or cut off from the
 store, has seen nothing."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """Who claims: one run of one command, all its workers together."""
+    """The holder of claims: one run of one command with all its workers."""
 
     id: str
     lease_s: float
 
     @staticmethod
     def new() -> "Job":
-        """A job that nobody else is; its lease is ``ZOOAUDIT_LEASE_SECONDS`` long, 30 without it."""
+        """A new job; its lease lasts ``ZOOAUDIT_LEASE_SECONDS``, or 30 seconds."""
         return Job(uuid.uuid4().hex, env_number(LEASE, LEASE_S, "seconds, a positive number"))
 
 
 @dataclass
 class _Watched:
-    """A foreign job: what its pulse looked like, and for how long it has looked like that."""
+    """Another job: its last pulse, and for how long that has not changed."""
 
     seen: tuple[str, ...]
     at: float
@@ -65,8 +64,8 @@ class Leases:
 
     Args:
         store: shared by the jobs.
-        job: who claims.
-        clock: steady seconds; tests replace it.
+        job: the holder.
+        clock: monotonic seconds; tests replace it.
     """
 
     def __init__(self, store: Store, job: Job, clock: Callable[[], float] = time.monotonic) -> None:
@@ -74,17 +73,17 @@ class Leases:
         self._watched: dict[str, _Watched] = {}
         self._heard = True
         self._first = set[str]()
-        """Names that this object took in their first round: to give one up there is one key to delete."""
+        """Names claimed by this object in their first round: releasing one deletes a single key."""
 
     def take(self, name: str) -> bool:
-        """Claim ``name``. True if it is this job's now (or was already), False while
-        another living job holds it."""
+        """Claim ``name``. True if this job holds it now (or already did), False while another living job
+        does."""
         if self._create(name, 0):
             self._first.add(name)
             return True
         rounds = sorted(self._store.keys(f"{CLAIMS}/{name}/"))
         holder = self._holder(rounds[-1]) if rounds else None
-        if holder is None:  # released meanwhile, or the listing lags: ask again later
+        if holder is None:  # released meanwhile, or the listing lags: try again later
             return False
         if holder.id == self.job.id:
             return True
@@ -95,7 +94,7 @@ class Leases:
         return self._store.create(_claim_key(name, number), canonical_json(mine).encode())
 
     def release(self, name: str) -> None:
-        """Give ``name`` up: its model is committed, or is not going to be."""
+        """Release ``name``: its model is committed, or will not be."""
         if name in self._first:
             self._first.discard(name)
             self._store.delete(_claim_key(name, 0))
@@ -105,7 +104,7 @@ class Leases:
 
     @contextlib.contextmanager
     def pulsing(self) -> Iterator[None]:
-        """Keep the job's claims alive for the length of the block; at its end, nothing of the job is left."""
+        """Keep the job's claims alive during the block; afterwards, nothing of the job is left."""
         stop = threading.Event()
         self._store.create(_pulse_key(self.job.id, 0), b"")
         thread = threading.Thread(target=self._pulse, args=(stop,), daemon=True)
@@ -115,7 +114,7 @@ class Leases:
         finally:
             stop.set()
             thread.join(BEAT_ENDS_S)
-            # A store that is away keeps a pulse that stands still: as good as none.
+            # If the store is unavailable, the pulse stands still, which is as good as no pulse.
             if self._heard and not thread.is_alive():
                 with contextlib.suppress(StoreError):
                     self._clear()
@@ -124,7 +123,7 @@ class Leases:
         number = 0
         while not stop.wait(self.job.lease_s / BEATS_A_LEASE):
             self._heard = False
-            # The workers meet the same store and report it; the next pulse may come through.
+            # The workers use the same store and report the error; the next pulse may succeed.
             with contextlib.suppress(StoreError):
                 self._store.create(_pulse_key(self.job.id, number + 1), b"")
                 self._store.delete(_pulse_key(self.job.id, number))
@@ -148,8 +147,8 @@ class Leases:
         return Job(stated["job"], stated["lease_s"])
 
     def _dead(self, holder: Job) -> bool:
-        """Whether a job has shown no sign of life for the length of its lease, as far as
-        this process has watched it."""
+        """Whether a job's pulse has stood still for the length of its lease, as far as this process has
+        watched it."""
         now = self._clock()
         seen = tuple(self._store.keys(f"{PULSES}/{holder.id}/"))
         before = self._watched.get(holder.id)
@@ -162,10 +161,10 @@ class Leases:
 
 
 def dead_leases(store: Store, grace_s: float) -> list[str]:
-    """Keys that killed jobs left: pulses older than ``grace_s`` seconds, and claims as old
-    whose job has no younger pulse.
+    """Keys that killed jobs left: pulses older than ``grace_s`` seconds, and claims of that age whose job has
+    no younger pulse.
 
-    Safe beside running jobs: what goes while it is looked at is not dead.
+    Safe while jobs are running: a key that disappears during the check is not dead.
     """
     ages = {k: _age_s(store, k) for k in store.keys(f"{PULSES}/")}
     living = {k.split("/")[1] for k, age in ages.items() if age < grace_s}

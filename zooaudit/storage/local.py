@@ -15,12 +15,12 @@ SCRATCH = ".partial-"
 
 
 class LocalStore:
-    """The store port on a folder. A file appears under its name only when it is whole and on disk: it is
+    """The store interface on a folder. A file gets its name only when it is complete and on disk: it is
     written under a scratch name, synced, and hard-linked to its own, which fails if that exists.
 
     Args:
         root: the folder.
-        make: make it if it is not there; otherwise it is empty until something is written.
+        make: create it if missing; otherwise it is empty until something is written.
     """
 
     def __init__(self, root: Path, make: bool = True) -> None:
@@ -71,7 +71,7 @@ class LocalStore:
 
     def read(self, key: str, most: int | None = None) -> bytes:
         try:
-            # A pipe must not make us wait.
+            # Do not block on a pipe.
             with open(os.open(self._root / key, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
                 found = os.fstat(file.fileno())
                 if stat.S_ISDIR(found.st_mode):

@@ -1,8 +1,8 @@
-"""Manifests: written by anybody who can write a store or a pack, so that nothing in one is
-used before it was looked at here.
+"""Manifests: anybody who can write a store or a pack can write one, so nothing in it is used before it was
+checked here.
 
-Names in it become names of files, digests become keys, sizes become memory: a name is one plain word, a
-digest 64 lower-case hex digits.
+Names in it become file names, digests become keys, sizes become memory: a name is one plain word, a digest 64
+lower-case hex digits.
 """
 
 import hashlib
@@ -20,24 +20,24 @@ MANIFEST = re.compile(rf"manifests/({NAME.pattern})/({NAME.pattern})\.json")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 FORMATS = {"kit": 2, "evidence": 2}
 """By kind of artifact: the format of its files and metadata; 1 for kinds that are not listed. Raise a number
-when artifacts written before can no longer be read as they are: they are then refused by it."""
+when older artifacts can no longer be read: they are then refused."""
 REMEDIES = {
     "kit": "make it again by 'zooaudit audit' with the same recipe and store, which trains nothing",
     "evidence": "score again",
 }
 MOST_BYTES = 64 * 2**20
-"""Of a manifest: the largest kits' have a few MiB."""
+"""The largest manifest: the largest kits' have a few MiB."""
 MOST_FILES = 10_000
 MOST_FILE_BYTES = 2**44
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What was found to be sound.
+    """A manifest that was checked.
 
     Attributes:
         files: by name: ``sha256`` and ``bytes`` of the content.
-        digest: SHA-256 of all that it says.
+        digest: SHA-256 of everything else in it.
         format: of files and metadata; see ``FORMATS``.
         code: the version of zooaudit that wrote it.
     """
@@ -50,10 +50,10 @@ class Manifest:
 
 
 def read_manifest(raw: bytes, kind: str, id_: str) -> Manifest:
-    """The manifest of ``kind`` and ``id_``.
+    """Check the manifest of ``kind`` and ``id_``.
 
     Raises:
-        ValueError: it is none, or holds what no zooaudit writes; says what.
+        ValueError: it is not a manifest, or holds something that zooaudit never writes; says what.
     """
     try:
         data = json.loads(raw)
@@ -66,7 +66,7 @@ def read_manifest(raw: bytes, kind: str, id_: str) -> Manifest:
         raise ValueError("it does not match its own SHA-256")
     if (data.get("kind"), data.get("id")) != (kind, id_):
         raise ValueError(
-            f"it is of {_short(data.get('kind'))} {_short(data.get('id'))}; expected {kind} {id_}"
+            f"it is for {_short(data.get('kind'))} {_short(data.get('id'))}; expected {kind} {id_}"
         )
     meta = data.get("meta")
     if not isinstance(meta, dict):
@@ -121,12 +121,12 @@ def check_name(name: str) -> str:
 
 
 def digest_of_body(body: dict[str, Any]) -> str:
-    """SHA-256 of what a manifest says, but for that line itself."""
+    """SHA-256 of a manifest without the line that states it."""
     return hashlib.sha256(canonical_json(body).encode()).hexdigest()
 
 
 def _digest(body: dict[str, Any]) -> str:
-    """Likewise of somebody else's; "" if it holds what cannot be written as JSON."""
+    """The same for a stranger's manifest; "" if it holds values that JSON cannot have."""
     try:
         return digest_of_body(body)
     except (ValueError, TypeError, RecursionError):

@@ -1,4 +1,4 @@
-"""A store that lives and dies with the process: for tests and trials."""
+"""A store in this process's memory: for tests and trials."""
 
 import threading
 import time
@@ -9,7 +9,7 @@ from zooaudit.storage.port import check_size
 
 
 class MemoryStore:
-    """The store port on a dictionary."""
+    """The store interface on a dictionary."""
 
     url = "memory:"
 

@@ -32,7 +32,7 @@ WEIGHTS = "weights.safetensors"
 EXPORTED = "module.pt2"
 TRAINING_LOG = "training.log"
 OF_VICTIMS = (".safetensors", ".pt2", ".safetensors.index.json")
-"""Endings of files that a victim may be: they are kept as they are."""
+"""Endings of victims' files that are stored unchanged."""
 
 
 @dataclass(frozen=True)
@@ -45,20 +45,20 @@ class OwnModel:
     image_shape: tuple[int, int, int]
     num_classes: int
     training: OwnTraining | None = None
-    """What it was trained by, for its twins; no part of its id."""
+    """What trained it, for its twins; not part of its id."""
     contract: Contract = field(default_factory=Contract)
-    """As it is said."""
+    """Its contract as stated."""
     classes: tuple[str, ...] = ()
-    """Names of the data's classes, which the contract may look up."""
+    """Names of the data's classes, which the contract may refer to."""
 
     def load(self) -> nn.Module:
         return self.loaded().module
 
     def loaded(self) -> Loaded:
-        """The victim behind its contract, and what was seen of that.
+        """The victim behind its contract, and what was inferred of that.
 
         Raises:
-            ModelError: it cannot be loaded, or has no gradients.
+            ModelError: the victim cannot be loaded, or has no gradients.
         """
         if not self.path.is_dir() and not self.path.name.endswith(OF_VICTIMS):
             what = "an ONNX graph" if self.path.suffix == ".onnx" else "of another kind"
@@ -74,13 +74,13 @@ class OwnModel:
 
     @property
     def asked(self) -> Asked:
-        """What it will be asked."""
+        """What the victim will be asked."""
         return _asked(self.image_shape, self.classes, self.num_classes, self.contract)
 
     @property
     def id(self) -> str:
-        """Derived from the content of its files and the factory's name; from its contract,
-        where that says anything."""
+        """Derived from the content of its files and the factory's name, and from its contract unless that is
+        empty."""
         if not self.path.exists():
             raise ModelError(f"{self.path} does not exist; expected a .safetensors or .pt2 file, or a folder")
         parts = files.files_of(self.path)
@@ -92,7 +92,7 @@ class OwnModel:
         return f"victim-own-{sha}"
 
     def content(self) -> dict[str, bytes]:
-        """Its files as they are kept: of sharded weights one."""
+        """Its files as they are stored; sharded weights become one file."""
         if self.path.is_dir():
             settings = {
                 name: (self.path / name).read_bytes()
@@ -105,7 +105,7 @@ class OwnModel:
         )
 
     def about(self) -> dict[str, Any]:
-        """What its contract adds to what is kept of it; nothing where it says nothing."""
+        """The contract's part of its metadata; empty without one."""
         if self.contract == Contract() and not self.path.is_dir():
             return {}
         return {
@@ -130,8 +130,8 @@ def _asked(
 
 
 def save_built(artifacts: Artifacts, built: BuiltModel, absent: bool = False) -> None:
-    """Commit a finished model of the zoo; with the log of the owner's own training
-    procedure, if that trained it.
+    """Store a finished model of the zoo, with the log of the owner's own training procedure if that trained
+    it.
 
     ``absent``: see :meth:`~zooaudit.storage.artifacts.Artifacts.save`.
     """
@@ -141,7 +141,7 @@ def save_built(artifacts: Artifacts, built: BuiltModel, absent: bool = False) ->
 
 
 def save_own(artifacts: Artifacts, own: OwnModel, record: ModelRecord) -> None:
-    """Commit the user's own victim, so that workers anywhere can ask it."""
+    """Store the user's own victim, so that workers anywhere can ask it."""
     meta = {
         "factory": own.factory,
         "image_shape": list(own.image_shape),
@@ -152,7 +152,7 @@ def save_own(artifacts: Artifacts, own: OwnModel, record: ModelRecord) -> None:
 
 
 def load_record(artifacts: Artifacts, id_: str) -> ModelRecord:
-    """What is known of a stored model."""
+    """The record of a stored model."""
     return record_of(artifacts.load(KIND, id_))
 
 
@@ -162,16 +162,16 @@ def load_module(artifacts: Artifacts, id_: str) -> nn.Module:
 
 
 def record_of(artifact: Artifact) -> ModelRecord:
-    """What is known of a model."""
+    """The record of a model."""
     return ModelRecord.from_json(artifact.meta["record"])
 
 
 def module_of(artifact: Artifact) -> nn.Module:
-    """A model on the CPU, in evaluation mode, its weights checked by name, shape, type and digest.
+    """A model on the CPU, in evaluation mode, with its weights checked by name, shape, type and digest.
 
     Raises:
         MissingArtifactError, DamagedArtifactError: see :class:`~zooaudit.storage.artifacts.Artifacts`.
-        ModelError: the user's factory no longer builds the model that the weights belong to.
+        ModelError: the user's factory no longer builds the module that the weights belong to.
     """
     id_ = artifact.id
     if "spec" not in artifact.meta:
@@ -201,8 +201,8 @@ def behind(
 
 
 def skeleton(spec: ModelSpec, weights: dict[str, Tensor]) -> nn.Module:
-    """A module of the kind that ``spec`` names, for these weights; the owner's own code
-    builds that of his own procedure."""
+    """A module of the kind in ``spec`` for these weights; for the owner's own procedure, the owner's code
+    builds it."""
     if spec.own_training is not None:
         return call_factory(spec.own_training.factory, weights)
     module = (
@@ -217,7 +217,7 @@ def skeleton(spec: ModelSpec, weights: dict[str, Tensor]) -> nn.Module:
 
 def _load_own(artifact: Artifact) -> nn.Module:
     name = next((n for n in (WEIGHTS, EXPORTED) if n in artifact.files), None)
-    if name is None:  # a name out of somebody else's manifest must never become a path here
+    if name is None:  # a name from a stranger's manifest must never become a path here
         raise DamagedArtifactError(f"{KIND} {artifact.id} holds neither {WEIGHTS} nor {EXPORTED}")
     settings = [n for n in files.SETTINGS if n in artifact.files]
     meta = artifact.meta

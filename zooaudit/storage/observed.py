@@ -1,4 +1,4 @@
-"""A store that times each operation of another one."""
+"""A store that times the operations of another one."""
 
 import contextlib
 import time
@@ -9,7 +9,7 @@ from zooaudit.telemetry.metrics import STORE_SECONDS, record
 
 
 class ObservedStore:
-    """The store port on any store; what fails is timed too."""
+    """The store interface on any store; failed operations are timed too."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -35,7 +35,7 @@ class ObservedStore:
             return iter(list(self._store.keys(prefix)))
 
     def age_s(self, key: str) -> float:
-        with _timed("exists"):  # it asks for the same header
+        with _timed("exists"):  # it requests the same header
             return self._store.age_s(key)
 
     def delete(self, key: str) -> None:

@@ -16,19 +16,18 @@ from zooaudit.storage.retry import Backoff
 def open_store(
     url: str, cache: bool = True, deadline_s: float | None = None, writes: bool = True, limited: bool = False
 ) -> "Artifacts":
-    """Open ``memory:``, ``s3://bucket/prefix`` or a local folder (made if it is not there).
+    """Open ``memory:``, ``s3://bucket/prefix`` or a local folder (created if missing).
 
     Args:
-        cache: keep content that comes over a network in this machine's cache as well.
-        deadline_s: seconds for which a request over a network is tried again; None for
-            ZOOAUDIT_S3_DEADLINE_S.
-        writes: False for who only reads: nothing is written to try the store out, and no
-            right to write or delete is needed.
-        limited: its tables are a stranger's, and read in a process that may take so much memory and no more.
+        cache: also keep content from a network in this machine's cache.
+        deadline_s: how long a request over a network is retried; None for ZOOAUDIT_S3_DEADLINE_S.
+        writes: False to only read: then no permission to write or delete is needed, and nothing is written to
+            try the store.
+        limited: its tables come from a stranger, and are read in a process with limited memory.
 
     Raises:
-        StoreError: it cannot be made, reached or trusted, or was written by a newer zooaudit.
-        InputError: no S3 location, or S3 settings that are out of range.
+        StoreError: it cannot be created, reached or trusted, or was written by a newer zooaudit.
+        InputError: not an S3 location, or S3 settings that are out of range.
     """
     if url == "memory:":
         return Artifacts(ObservedStore(MemoryStore()))
@@ -40,26 +39,25 @@ def open_store(
         return Artifacts(cached(store) if cache else store, limited)
     if "://" in url:
         raise StoreError(
-            f"store {url!r} is of no known kind; expected a local folder, s3://bucket/prefix or memory:"
+            f"store {url!r} is of an unknown kind; expected a local folder, s3://bucket/prefix or memory:"
         )
     return Artifacts(ObservedStore(LocalStore(Path(url), make=writes)), limited)
 
 
 def existing_store(url: str, cache: bool = True, writes: bool = False) -> "Artifacts":
-    """Open a store that is there; a place that was mistyped is not taken for one that is
-    empty, and is not made one.
+    """Open an existing store: a mistyped place is neither taken for an empty store nor turned into one.
 
     Args:
-        cache, writes: see ``open_store``; here nothing is written unless said.
+        cache, writes: see ``open_store``; here nothing is written by default.
 
     Raises:
         StoreError, InputError: see ``open_store``.
-        MissingArtifactError: there is no store.
+        MissingArtifactError: there is no such store.
     """
     found = open_store(url, cache, writes=False)
     if not found.made:
         raise MissingArtifactError(
-            f"there is no store at {found.url}: it has no {MARKER}; say where it is, or make one by 'zooaudit"
+            f"there is no store at {found.url}: it has no {MARKER}; give its place, or make one by 'zooaudit"
             " audit'"
         )
     if not writes:

@@ -1,5 +1,5 @@
-"""Where a model may lie beside this machine's disk: S3, the Hugging Face hub, an MLflow
-registry. Each is brought here first."""
+"""Where a model may be besides this machine's disk: S3, the Hugging Face hub, an MLflow registry. It is
+downloaded first."""
 
 import atexit
 import contextlib
@@ -16,13 +16,13 @@ from zooaudit.errors import InputError, StoreError, first_line
 from zooaudit.extras import needs
 
 WANTED = ("*.json", "*.safetensors", "*.onnx", "*.data", "*.onnx_data", "*.pt2")
-"""Of a hub's repository: nothing that holds a pickle, and no code."""
+"""Files of a hub's repository that are fetched: none that contains a pickle, and no code."""
 ENDINGS = tuple(pattern[1:] for pattern in WANTED)
 
 
 @cache
 def local(place: str) -> Path:
-    """The file or folder of that name on this machine's disk; what is elsewhere is fetched, once a process.
+    """The file or folder of that name on this machine's disk; remote ones are fetched, once for each process.
 
     Args:
         place: a path, ``s3://bucket/key`` (a file, or a folder of files),
@@ -42,7 +42,7 @@ def local(place: str) -> Path:
 
 
 def _scratch() -> Path:
-    """A folder that goes with this process."""
+    """A folder that is removed when this process ends."""
     folder = tempfile.mkdtemp(prefix="zooaudit-model-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return Path(folder)
@@ -58,7 +58,7 @@ def _s3(place: str) -> Path:
             f"{place!r} is not a model in S3; expected s3://bucket/key of a file, or of a folder"
         )
     store, folder = S3Store(above, probe=False), _scratch()
-    # Their weights may lie beside them.
+    # Their weights may be in files next to them.
     stem = name.partition(".")[0] if name.endswith((".onnx", ".index.json")) else name
     keys = [
         k
@@ -129,7 +129,7 @@ def _mlflow(place: str) -> Path:
 
 
 def flavour(folder: Path, place: str) -> Path:
-    """The model's own file or folder in what MLflow keeps around it."""
+    """The model's own file or folder inside MLflow's packaging."""
     if not folder.is_dir() or (folder / "config.json").is_file():
         return folder
     found = [p for p in sorted(folder.rglob("*")) if p.suffix in (".onnx", ".pt2") or p.name == "config.json"]
@@ -148,7 +148,7 @@ def flavour(folder: Path, place: str) -> Path:
 
 @contextlib.contextmanager
 def _quiet(hub: Any) -> Iterator[None]:
-    """Without its bars."""
+    """Without progress bars."""
     hub.utils.disable_progress_bars()
     try:
         yield

@@ -1,4 +1,4 @@
-"""The store port: named bytes, created once."""
+"""The interface of a store: named bytes, created once."""
 
 from collections.abc import Iterator
 from typing import Protocol
@@ -7,15 +7,16 @@ from zooaudit.errors import DamagedArtifactError
 
 
 class Store(Protocol):
-    """Where artifacts live. Keys are ``/``-separated names; every backend passes the same contract tests."""
+    """Where artifacts are stored. Keys are ``/``-separated names; every backend passes the same contract
+    tests."""
 
     @property
     def url(self) -> str:
-        """How to open it again, in another process too where the backend allows it."""
+        """How to open it again, also in another process if the backend allows it."""
         ...
 
     def create(self, key: str, content: bytes) -> bool:
-        """Write ``content`` whole or not at all. False, and nothing changed, if the key exists.
+        """Write ``content`` completely or not at all. False, and nothing changed, if the key exists.
 
         Raises:
             StoreError: it cannot be written (disk full, no permission, ...).
@@ -26,11 +27,11 @@ class Store(Protocol):
         """The content of ``key``.
 
         Args:
-            most: bytes; what is larger is refused before it is read.
+            most: limit in bytes; larger content is refused before it is read.
 
         Raises:
             MissingArtifactError: there is no such key.
-            DamagedArtifactError: it has more than ``most`` bytes, or is not plain content.
+            DamagedArtifactError: it has more than ``most`` bytes, or is not a regular file.
         """
         ...
 
@@ -49,12 +50,12 @@ class Store(Protocol):
         ...
 
     def delete(self, key: str) -> None:
-        """Remove ``key``; nothing happens if it is not there."""
+        """Remove ``key``; does nothing if it does not exist."""
         ...
 
     def move(self, key: str, to: str) -> None:
-        """Give content another name, in place of what is there under that; no copy of it passes through
-        memory, and its age begins anew. At no moment is it under neither name.
+        """Rename content, replacing what has the new name; it does not pass through memory, and its age
+        starts again. At every moment it has at least one of the two names.
 
         Raises:
             MissingArtifactError: there is no such key.
@@ -63,10 +64,10 @@ class Store(Protocol):
 
 
 def check_size(url: str, key: str, size: int, most: int | None) -> None:
-    """Refuse content that is larger than it may be.
+    """Refuse content that is too large.
 
     Raises:
-        DamagedArtifactError: it is.
+        DamagedArtifactError: it is too large.
     """
     if most is not None and size > most:
         raise DamagedArtifactError(f"store {url}: {key} has {size:,} bytes; expected {most:,} at most")

@@ -1,6 +1,6 @@
-"""Try again what may succeed the next time: exponential backoff with full jitter, under one deadline.
+"""Retry what may succeed the next time: exponential backoff with full jitter, under one deadline.
 
-Pure but for the clock, the sleep and the dice, which tests replace.
+Pure except for the clock, the sleep and the random numbers, which tests replace.
 """
 
 import random
@@ -22,7 +22,7 @@ class Backoff:
 
     Attributes:
         deadline_s: seconds after which the last error is raised; no wait goes beyond it.
-        retries: how often anything was tried again so far.
+        retries: how often anything was retried so far.
     """
 
     deadline_s: float
@@ -35,8 +35,8 @@ class Backoff:
     dice: Callable[[], float] = field(default=random.random, repr=False)
 
     def call(self, attempt: Callable[[int], Result], again: Callable[[Exception], bool]) -> Result:
-        """``attempt(n)`` for n = 0, 1, ... until it returns; an error for which ``again``
-        is false is raised at once."""
+        """``attempt(n)`` for n = 0, 1, ... until it returns; an error for which ``again`` is false is raised
+        immediately."""
         end = self.clock() + self.deadline_s
         number = 0
         while True:

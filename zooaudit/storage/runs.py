@@ -1,4 +1,4 @@
-"""Runs: what was asked under a name, and the report that came out."""
+"""Runs: what was requested under a name, and the resulting report."""
 
 import dataclasses
 import json
@@ -26,11 +26,11 @@ def begin_run(
     own_training: OwnTraining | None = None,
     sources: Mapping[str, str] | None = None,
 ) -> str:
-    """Claim a run's name for one recipe, dataset, victim and what trained it; the same again is a resume,
-    with mended training code too.
+    """Claim a run's name for one recipe, data set, victim and its training procedure; the same values again
+    resume the run, also with corrected training code.
 
     Raises:
-        ConfigError: the name stands for something else already; says what differs.
+        ConfigError: the name belongs to something else already; says what differs.
     """
     artifacts.used.clear()
     asked = {"recipe": dataclasses.asdict(recipe), "data": data, "own_victim": own_victim}
@@ -50,7 +50,8 @@ def begin_run(
 
 
 def _differences(found: Mapping[str, object], asked: Mapping[str, object], path: str = "") -> list[str]:
-    """A field that is missing is None: fields that came later do not part a run from its start."""
+    """Differing fields. A missing field counts as None, so newer fields do not separate a run from its
+    start."""
     listed = []
     for key in sorted(found.keys() | asked.keys()):
         a, b = found.get(key), asked.get(key)
@@ -62,10 +63,10 @@ def _differences(found: Mapping[str, object], asked: Mapping[str, object], path:
 
 
 def save_report(artifacts: Artifacts, run: str, folder: Path) -> None:
-    """Keep a finished run's report files in the store, with the names of all artifacts that
-    the run used; the first report stays.
+    """Store a finished run's report files, with the names of all artifacts that the run used; an existing
+    report stays.
 
-    Only the report's own files: whatever else lies in the folder that the user chose is not ours to copy.
+    Only the report's own files: anything else in the folder that the user chose is not ours to copy.
     """
     files = {name: (folder / name).read_bytes() for name in REPORT_FILES if (folder / name).is_file()}
     used: dict[str, list[str]] = {}
@@ -78,7 +79,7 @@ def load_report(artifacts: Artifacts, run: str, folder: Path) -> Path:
     """Write a finished run's report files into ``folder``; returns the page.
 
     Raises:
-        UnknownNameError: the run is not there or not finished; says which are.
+        UnknownNameError: there is no such run, or it is not finished; the message lists those that are.
         InputError: see ``check_report_folder``.
     """
     artifact = _report(artifacts, run)
@@ -97,11 +98,10 @@ def load_report(artifacts: Artifacts, run: str, folder: Path) -> Path:
 
 
 def check_report_folder(folder: Path, run: str, store: str | None) -> None:
-    """Refuse a folder for a report that cannot be written, or that holds the report of
-    another run, or of another store's.
+    """Refuse a folder for a report that cannot be written, or that holds the report of another run or store.
 
     Raises:
-        InputError: says which it is.
+        InputError: says which.
     """
     check_folder(folder)
     page = folder / NUMBERS
@@ -129,7 +129,7 @@ def artifacts_of_run(artifacts: Artifacts, run: str) -> list[tuple[str, str]]:
 
     Raises:
         UnknownNameError: the run is not there or not finished.
-        MissingArtifactError: it was finished by a zooaudit that did not note what it used.
+        MissingArtifactError: it was finished by a zooaudit that did not record this.
     """
     used: dict[str, list[str]] = _report(artifacts, run).meta.get("used", {})
     if not used:

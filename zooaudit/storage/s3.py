@@ -1,7 +1,7 @@
 """A store in an S3-compatible bucket.
 
-Every write says If-None-Match: *, so that of many writers one wins; a bucket that ignores this is refused
-before anything is written. Where settings and credentials come from: :mod:`zooaudit.storage.s3_client`.
+Every write sends If-None-Match: *, so that of many writers one wins; a bucket that ignores this is refused
+before anything is written. For settings and credentials see :mod:`zooaudit.storage.s3_client`.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ from zooaudit.errors import MissingArtifactError, StoreError
 from zooaudit.storage.bulk import BulkReader
 from zooaudit.storage.port import check_size
 from zooaudit.storage.retry import Backoff
-from zooaudit.storage.s3_client import CHECKSUMS, READ_CHECKSUMS, SSE, checksums_said, make_client
+from zooaudit.storage.s3_client import CHECKSUMS, READ_CHECKSUMS, SSE, checksums_chosen, make_client
 from zooaudit.storage.s3_errors import NO_CHECKSUMS, code_of, status
 from zooaudit.storage.s3_requests import PART_BYTES, S3Requests
 
@@ -43,19 +43,19 @@ class Listed:
 
 
 class S3Store(S3Requests):
-    """The store port on ``s3://bucket/prefix``.
+    """The store interface on ``s3://bucket/prefix``.
 
     Args:
         url: bucket and prefix.
-        client: a boto3 S3 client that alone does everything, for tests; made from the
-            environment if not given.
-        backoff: how long to try; None for ZOOAUDIT_S3_DEADLINE_S, 120 seconds unless set.
-        probe: False for a place that is only read from: one listing shows that it is there; whether it can be
-            written to is tried out when something is written.
+        client: a boto3 S3 client that then makes all requests, for tests; by default made from the
+            environment.
+        backoff: how long to retry; None for ZOOAUDIT_S3_DEADLINE_S, 120 seconds unless set.
+        probe: False to only read: one listing shows that it exists; whether it is writable is tried when
+            something is written.
 
     Raises:
         StoreError: it cannot be reached, lacks a permission, or does not honour conditional writes.
-        InputError: the URL is not one, a setting is none, or credentials would cross a network in plain text.
+        InputError: the URL or a setting is not valid, or credentials would cross a network in plain text.
     """
 
     def __init__(
@@ -94,14 +94,14 @@ class S3Store(S3Requests):
             except boto.ClientError as error:
                 if status(error) != 412:
                     raise
-                # An attempt whose answer was lost may have been ours.
+                # The existing object may be ours, from an attempt whose answer was lost.
                 return number > 0 and self._writer(key) == token
             return True
 
         return self._call(f"write {key}", attempt)
 
     def read(self, key: str, most: int | None = None) -> bytes:
-        # It asks for the size first: no way to read what may change in between.
+        # It asks for the size first, so an object that may change in between cannot be read this way.
         if self._bulk and key.startswith(IMMUTABLE):
             content = self._bulk.read(self._name(key), most)
             if content is not None:
@@ -111,7 +111,7 @@ class S3Store(S3Requests):
     def _read_one(self, key: str, most: int | None = None) -> bytes:
         def attempt(number: int) -> bytes:
             answer = self._client.get_object(**self._at(key))
-            # Not the body itself, which would hand out the stream beneath, unchecked.
+            # Not the body itself, which would return the underlying stream, unchecked.
             with closing(answer["Body"]) as body:
                 check_size(self._url, key, answer["ContentLength"], most)
                 content: bytes = self._checked(key, body.read, number)
@@ -124,11 +124,11 @@ class S3Store(S3Requests):
         return self._call(f"read {key}", attempt)
 
     def _checked(self, key: str, read: Callable[[], bytes], number: int) -> bytes:
-        """What is read; boto3 compares it with the checksum that the store sent along."""
+        """Read; boto3 compares the content with the checksum that the store sends."""
         try:
             return read()
         except boto.FlexibleChecksumError as error:
-            if number == 0:  # damaged on the way: it may arrive whole the next time
+            if number == 0:  # damaged in transit: the next attempt may succeed
                 raise boto.ResponseStreamingError(error=error) from error
             raise StoreError(
                 f"store {self._url}: {key} does not match the checksum that the store sent with it: it is"
@@ -147,7 +147,7 @@ class S3Store(S3Requests):
         return iter(sorted(entry.key for entry in self.listing(prefix)))
 
     def listing(self, prefix: str) -> list["Listed"]:
-        """What is there under keys that start with ``prefix``, but for marks of folders."""
+        """The objects under keys that start with ``prefix``, without folder markers."""
         found: list[Listed] = []
         start = len(self._name(""))
         place: dict[str, Any] = {"Bucket": self._bucket, "Prefix": self._name(prefix)}
@@ -163,11 +163,10 @@ class S3Store(S3Requests):
         return found
 
     def download(self, entry: "Listed", target: Path) -> str:
-        """Write an object as it was listed to the file ``target``, which nobody else may
-        read yet; its SHA-256.
+        """Write a listed object to the file ``target``, which nobody else may read yet; returns its SHA-256.
 
         Raises:
-            StoreError: it cannot be read, or is not what was listed: of another size, MD5 or ETag.
+            StoreError: it cannot be read, or differs from the listing in size, MD5 or ETag.
         """
         return self._call(f"read {entry.key}", lambda _: self._download(entry, target))
 
@@ -183,7 +182,7 @@ class S3Store(S3Requests):
         if size != answer["ContentLength"]:
             raise boto.IncompleteReadError(actual_bytes=size, expected_bytes=answer["ContentLength"])
         tag = str(answer.get("ETag", "")).strip('"')
-        # Any other is not an MD5
+        # Any other ETag is not an MD5
         plain = (
             re.fullmatch(r"[0-9a-f]{32}", tag)
             and answer.get("ServerSideEncryption", "AES256") == "AES256"
@@ -212,12 +211,12 @@ class S3Store(S3Requests):
         self._call(f"delete {key}", lambda _: self._client.delete_object(**self._at(key)))
 
     def _try_out(self) -> None:
-        """Once, before anything is written: whether all that a run will need can be done here. A store that
-        knows no checksums of writes is written to without, unless the user said what holds."""
+        """Once, before anything is written, try all operations that a run will need. A store that does not
+        support checksums of writes is written to without them, unless the user has decided."""
         with self._probing:
             if self._tried:
                 return
-            self._tried = True  # what is written to try it out asks for this too
+            self._tried = True  # trying it writes, which checks this again
             try:
                 self._probe_with_and_without_checksums()
             except BaseException:
@@ -233,13 +232,13 @@ class S3Store(S3Requests):
             other = isinstance(error, _Altered) or (
                 isinstance(cause, boto.ClientError) and code_of(cause) in NO_CHECKSUMS
             )
-            if not other or self._given or checksums_said():
+            if not other or self._given or checksums_chosen():
                 raise
             first, before = error, self._client
         self._checksums, self._client = "when_required", make_client("when_required")
         try:
             self._probe()
-        except StoreError:  # it was not that
+        except StoreError:  # checksums were not the cause
             self._checksums, self._client = None, before
             raise first from first.__cause__
         log.warning(
@@ -249,7 +248,7 @@ class S3Store(S3Requests):
         )
 
     def _probe(self) -> None:
-        """Write twice, read, list, delete: what a run will need, found out before it starts."""
+        """Write twice, read, list, delete: tries what a run will need before it starts."""
         key = f".probe/{uuid.uuid4().hex}"
         if not self._create(key, TRIED):
             raise StoreError(f"store {self._url}: a new key is said to exist already; it cannot be trusted")
@@ -270,7 +269,7 @@ class S3Store(S3Requests):
             self.delete(key)
 
     def _check_encryption(self, key: str) -> None:
-        """Raise StoreError if a store does not encrypt as it was told."""
+        """Raise StoreError if a store does not encrypt as requested."""
         if not self._sse:
             return
         found = self._call(f"look for {key}", lambda _: self._client.head_object(**self._at(key)))
@@ -284,4 +283,4 @@ class S3Store(S3Requests):
 
 
 class _Altered(StoreError):
-    """What is read is not what was written."""
+    """The content read is not the content written."""

@@ -1,8 +1,7 @@
-"""The boto3 client, and what the environment says of it: credentials, endpoint, checksums, encryption.
+"""The boto3 client, and its settings from the environment: credentials, endpoint, checksums, encryption.
 
-Credentials come from boto3's default chain only (environment, shared files, instance role),
-endpoint, region and TLS from its environment variables and config file: nothing of it is
-ever in an argument, a log or the store.
+Credentials come only from boto3's default chain (environment, shared files, instance role); endpoint, region
+and TLS from its environment variables and config file. None of it is ever in an argument, a log or the store.
 """
 
 import os
@@ -26,10 +25,10 @@ READ_CHECKSUMS = "AWS_RESPONSE_CHECKSUM_VALIDATION"
 
 
 def encryption() -> dict[str, str]:
-    """What every write says of encryption at rest; nothing where the bucket's own default is to hold.
+    """The encryption settings of every write; empty for the bucket's own default.
 
     Raises:
-        InputError: no way that S3 has, or a key without a way that takes one.
+        InputError: S3 has no such encryption, or a key without an encryption that takes one.
     """
     way, key = os.environ.get(SSE, ""), os.environ.get(SSE_KEY, "")
     if way and way not in SSE_WAYS:
@@ -44,18 +43,18 @@ def encryption() -> dict[str, str]:
     return asked | ({"SSEKMSKeyId": key} if key else {})
 
 
-def checksums_said() -> bool:
-    """Whether the user has said if writes are to carry checksums: then nothing else is tried."""
+def checksums_chosen() -> bool:
+    """Whether the user has decided if writes carry checksums; then nothing else is tried."""
     scoped = boto3.Session()._session.get_scoped_config()
     return bool(os.environ.get(CHECKSUMS) or scoped.get("request_checksum_calculation"))
 
 
 def make_client(checksums: str | None = None) -> Any:
-    """A boto3 client from the environment; its own retries are off, ours have the deadline.
+    """A boto3 client from the environment; its own retries are off, since ours have the deadline.
 
     Args:
-        checksums: ``when_required`` for writes without checksums where S3 itself does not need them; None for
-            what the environment says.
+        checksums: ``when_required`` for writes without checksums unless S3 itself requires them; None for the
+            environment's setting.
 
     Raises:
         InputError: a setting is out of range, or credentials would go over plain HTTP to another host.

@@ -1,4 +1,4 @@
-"""What S3 answers when something is wrong, in words that say how to mend it."""
+"""S3's errors, in words that say how to fix them."""
 
 import botocore.exceptions as boto
 
@@ -25,7 +25,7 @@ RESETS = (
 )
 
 REMEDIES = {
-    "NoSuchBucket": "there is no such bucket; make it, or mend the URL",
+    "NoSuchBucket": "there is no such bucket; make it, or correct the URL",
     "InvalidAccessKeyId": "the access key is not known there; see AWS_ACCESS_KEY_ID or the profile",
     "SignatureDoesNotMatch": "the secret key is wrong; see AWS_SECRET_ACCESS_KEY or the profile",
     "AccessDenied": (
@@ -34,11 +34,11 @@ REMEDIES = {
     ),
     "RequestTimeTooSkewed": "this machine's clock is wrong by many minutes; set it",
     "Expired": (
-        "these credentials have expired, and where they came from there are no newer ones; renew them (aws"
+        "these credentials have expired, and their source has no newer ones; renew them (aws"
         " sso login, or a new AWS_SESSION_TOKEN), and run again: finished models are kept"
     ),
     "NotImplemented": (
-        "the store does not know what it was asked for; it has to honour If-None-Match: * on writes, so that"
+        "the store does not support the request; it has to honour If-None-Match: * on writes, so that"
         " no job overwrites another's models: use a store that does"
     ),
     "KMS.NotFoundException": f"there is no such key; see {SSE_KEY}",
@@ -48,13 +48,13 @@ REMEDIES = {
         f" {SSE} and {SSE_KEY}"
     ),
     "Bare": (
-        "the store says no more; credentials that have expired, another region (AWS_REGION) or signature look"
+        "the store does not say why; expired credentials, a wrong region (AWS_REGION) or signature look"
         " like this"
     ),
 }
 EXPIRED = {"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "InvalidToken"}
 BARE = {"400", "403", "Bad Request", "Forbidden"}
-"""Codes of an answer without a body, as HEAD has it: boto3 makes one of the status."""
+"""Codes of a response without a body, as for HEAD: boto3 derives them from the status."""
 NO_CHECKSUMS = {
     "NotImplemented",
     "InvalidArgument",
@@ -71,13 +71,13 @@ NO_CHECKSUMS = {
     "501",
     "400",
 }
-"""What stores answer that know no checksums in headers and trailers of a write; some of it
-says other things, too."""
+"""What stores answer that do not support checksums in headers and trailers of a write; some of these also
+have other causes."""
 
 
 def may_pass(error: Exception) -> bool:
-    """Whether another attempt may succeed: busy servers, lost connections, a write that met
-    another one (409)."""
+    """Whether another attempt may succeed: busy servers, lost connections, a write that collided with another
+    one (409)."""
     if isinstance(error, boto.ClientError):
         return status(error) in BUSY | {409} or error.response.get("Error", {}).get("Code") in BUSY_CODES
     return isinstance(error, RESETS)
@@ -88,22 +88,22 @@ def status(error: boto.ClientError) -> int:
 
 
 def code_of(error: boto.ClientError) -> str:
-    """S3's own word for it, or the status where there is no body."""
+    """S3's own error code, or the status if there is no body."""
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
 def remedy(error: boto.ClientError) -> str:
-    """How it is mended; the answer's first line where that is all there is to say."""
-    code, said = code_of(error), first_line(error)
+    """How to fix it; or the error's first line if nothing else is known."""
+    code, text = code_of(error), first_line(error)
     if code in EXPIRED:
         return REMEDIES["Expired"]
-    if code in ("AccessDenied", "403", "Forbidden") and "kms" in said.lower():
+    if code in ("AccessDenied", "403", "Forbidden") and "kms" in text.lower():
         return REMEDIES["KMS"]
-    if any(word in said.lower() for word in ("checksum", "content-md5", "trailer")):
+    if any(word in text.lower() for word in ("checksum", "content-md5", "trailer")):
         return (
-            f"{said}; see {CHECKSUMS}: when_required for a store that knows no checksums, when_supported for"
-            " one that wants them"
+            f"{text}; see {CHECKSUMS}: when_required for a store that does not support checksums,"
+            " when_supported for one that requires them"
         )
     if code in BARE and code not in ("403", "Forbidden"):
         return REMEDIES["Bare"]
-    return REMEDIES.get("AccessDenied" if code in ("403", "Forbidden") else code, said)
+    return REMEDIES.get("AccessDenied" if code in ("403", "Forbidden") else code, text)

@@ -1,5 +1,5 @@
-"""Requests to an S3 bucket: each is tried for as long as the store may take, with credentials that are
-renewed when they expire; and what cannot be done is explained."""
+"""Requests to an S3 bucket: each is retried until its deadline, with credentials that are renewed when they
+expire; failures are explained."""
 
 import re
 import threading
@@ -28,12 +28,12 @@ class S3Requests:
     """Requests to ``s3://bucket/prefix``.
 
     Args:
-        client: a boto3 S3 client that alone does everything, for tests; made from the
-            environment if not given.
-        backoff: how long to try; None for ZOOAUDIT_S3_DEADLINE_S, 120 seconds unless set.
+        client: a boto3 S3 client that then makes all requests, for tests; by default made from the
+            environment.
+        backoff: how long to retry; None for ZOOAUDIT_S3_DEADLINE_S, 120 seconds unless set.
 
     Raises:
-        InputError: the URL is not one, a setting is none, or credentials would cross a network in plain text.
+        InputError: the URL or a setting is not valid, or credentials would cross a network in plain text.
     """
 
     def __init__(self, url: str, client: Any, backoff: Backoff | None) -> None:
@@ -112,7 +112,7 @@ class S3Requests:
             ) from error
 
     def _tried_for_long(self, doing: str, attempt: Callable[[int], Result]) -> Result:
-        """The attempt, again with newer credentials if those that it went with have expired."""
+        """Make the attempt; repeat it with newer credentials if its own have expired."""
         client = self._client
         try:
             return self.backoff.call(attempt, may_pass)
@@ -120,12 +120,12 @@ class S3Requests:
             error = self._with_body(doing, bare)
             if code_of(error) not in EXPIRED or not self._renewed(client):
                 raise error from bare
-        # A write may have been ours already.
+        # An existing object may be ours, from the first attempt.
         return self.backoff.call(lambda number: attempt(number + 1), may_pass)
 
     def _with_body(self, doing: str, error: boto.ClientError) -> boto.ClientError:
-        """What the store has to say. HEAD is answered without a body, where expired credentials look like any
-        bad request: so it is asked by GET."""
+        """The store's explanation. HEAD is answered without a body, so expired credentials look like any bad
+        request: ask again by GET."""
         if code_of(error) not in BARE or error.operation_name != "HeadObject":
             return error
         try:
@@ -137,9 +137,8 @@ class S3Requests:
         return error
 
     def _renewed(self, used: Any) -> bool:
-        """Whether there are other credentials than those of the client that was used: from
-        a file that was written anew, or a process or role that gives some. What runs out by
-        itself boto3 has renewed before."""
+        """Whether there are other credentials than those of the client that was used: from a file that was
+        rewritten, or a process or role. Credentials with an expiry time were already renewed by boto3."""
         if self._given:
             return False
         with self._lock:
@@ -169,7 +168,7 @@ class S3Requests:
 
 
 def _keys(client: Any) -> tuple[str, str | None] | None:
-    """Which credentials a client has: id and session token."""
+    """A client's credentials: id and session token."""
     found = client._get_credentials()
     if found is None:
         return None

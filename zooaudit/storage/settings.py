@@ -1,4 +1,4 @@
-"""Numbers that the environment may set."""
+"""Numbers from the environment."""
 
 import os
 
@@ -6,10 +6,10 @@ from zooaudit.errors import InputError
 
 
 def env_number(name: str, default: float, expected: str, zero: bool = False) -> float:
-    """A positive number (or 0, if allowed) from the environment; ``expected`` says what it stands for.
+    """A positive number (or 0, if allowed) from the environment; ``expected`` says what it means.
 
     Raises:
-        InputError: it is none.
+        InputError: it is not one.
     """
     raw = os.environ.get(name)
     try:

@@ -49,30 +49,9 @@ def overlap(bench: Bench) -> Outcome:
                     "least_piracy": float(scores.of(Role.PIRACY).means.min()),
                 }
             )
-    findings = []
-    for name in bench.encoders:
-        mine = [r for r in rows if r["encoder"] == name]
-        slope, error = _slope([r["overlap"] for r in mine], [r["similarity"] for r in mine])
-        shown = ", ".join(
-            f"{s:.0%}: {np.mean([r['similarity'] for r in mine if r['overlap'] == s]):.3f}" for s in SHARES
-        )
-        gap = float(
-            np.median([bench.cohort.scores(Variant(bench.encoders[name], draw=d)).gap for d in DRAWS])
-        )
-        caught = sum(r["similarity"] >= r["least_piracy"] for r in mine)
-        findings.append(
-            Finding(
-                f"Overlap of training data has no effect on a homologous model's similarity (encoder {name})",
-                "figure 12 (app. C.2)",
-                "none",
-                f"{shown}; slope {slope:+.3f} ± {error:.3f}",
-                f"{len(mine)} models, {len(mine) // len(SHARES)} at each of {len(SHARES)} overlaps",
-                _no_effect(bench, name, slope, error, gap),
-                "none if the slope's 95 % interval lies within a tenth of the gap to piracy models,"
-                f" {gap:.3f}; an effect if it lies outside; {caught} of these models score as high as some"
-                " piracy model",
-            )
-        )
+    findings = [
+        _overlap_effect(bench, name, [r for r in rows if r["encoder"] == name]) for name in bench.encoders
+    ]
 
     def paint(axes: Any, name: str) -> None:
         mine = [r for r in rows if r["encoder"] == name]
@@ -93,6 +72,27 @@ def overlap(bench: Bench) -> Outcome:
         )
 
     return Outcome(rows, findings, {"overlap.svg": panels(list(bench.encoders), paint)}, bench.excluded)
+
+
+def _overlap_effect(bench: Bench, name: str, mine: list[dict[str, Any]]) -> Finding:
+    """Whether overlap has an effect by the encoder ``name``."""
+    slope, error = _slope([r["overlap"] for r in mine], [r["similarity"] for r in mine])
+    shown = ", ".join(
+        f"{s:.0%}: {np.mean([r['similarity'] for r in mine if r['overlap'] == s]):.3f}" for s in SHARES
+    )
+    gap = float(np.median([bench.cohort.scores(Variant(bench.encoders[name], draw=d)).gap for d in DRAWS]))
+    caught = sum(r["similarity"] >= r["least_piracy"] for r in mine)
+    return Finding(
+        f"Overlap of training data has no effect on a homologous model's similarity (encoder {name})",
+        "figure 12 (app. C.2)",
+        "none",
+        f"{shown}; slope {slope:+.3f} ± {error:.3f}",
+        f"{len(mine)} models, {len(mine) // len(SHARES)} at each of {len(SHARES)} overlaps",
+        _no_effect(bench, name, slope, error, gap),
+        "none if the slope's 95 % interval lies within a tenth of the gap to piracy models,"
+        f" {gap:.3f}; an effect if it lies outside; {caught} of these models score as high as some"
+        " piracy model",
+    )
 
 
 def _slope(x: Sequence[float], y: Sequence[float]) -> tuple[float, float]:

@@ -1,24 +1,25 @@
-"""Models that somebody else trained, and their answers: read from a folder, checked, never run.
+"""Models that somebody else trained, and their answers: read from a folder and checked, but never run.
 
 Layout, for each data set a folder::
 
-    DIR/<dataset>/pools.npz                        what every model was asked, and the images' classes
+    DIR/<dataset>/pools.npz                        the images that every model was asked, with their classes
         natural         uint8 [n, c, h, w] or [n, h, w]   of the victims' task
         natural_labels  integers [n]
         foreign         uint8 [f, ...]                    of another task
-        attacker        uint8 [a, ...]                    of which thieves asked a victim some
-    DIR/<dataset>/trained/<victim>.npz             optional, for Dataset Inference: images that the victim
-    named so, and its twins, learnt
-        images          uint8 [t, ...]                    of an owner's training set, drawn at random; a few
-        hundred labels          integers [t]
+        attacker        uint8 [a, ...]                    thieves asked a victim some of them
+    DIR/<dataset>/trained/<victim>.npz             optional, for Dataset Inference: an owner's training images
+        images          uint8 [t, ...]                    drawn at random from what this victim and its twins
+                                                          learnt; a few hundred
+        labels          integers [t]
     DIR/<dataset>/models/<id>/answers.npz          float32 [n, K], [f, K], [a, K]: probabilities, under the
-    names of the pools DIR/<dataset>/models/<id>/behind.npz           float32 [I, n, K], ...: victims', twins'
-    and references' answers behind each of
-                                                   zooaudit.suspects.defences.TREATMENTS; of
-                                                   all of an owner's, or of none
-    DIR/<dataset>/models/<id>/about.json           the fields of ``About``; written last: a
-    model without it is not finished DIR/<dataset>/models/<id>/weights.safetensors  where
-    there are any; read by a function of whoever trained it
+                                                   names of the pools
+    DIR/<dataset>/models/<id>/behind.npz           float32 [I, n, K], ...: answers of victims, twins and
+                                                   references behind each of
+                                                   zooaudit.suspects.defences.TREATMENTS; for all models of an
+                                                   owner, or for none
+    DIR/<dataset>/models/<id>/about.json           the fields of ``About``; written last: without it a
+                                                   model is not finished
+    DIR/<dataset>/models/<id>/weights.safetensors  optional; read by a function of the person who trained it
 
 A victim and its twins name their owner in ``victim``, as do the thieves and all innocents
 that share something with it.

@@ -109,7 +109,7 @@ class _Scene:
         data = {a: t for a in self.owner.thieves if (t := self._behind(name, a)) is not None}
         if not data:
             return
-        given, test = torch.stack([t.questions for t in data.values()]), self.trial.test.at_once()
+        given, test = torch.stack([t.questions for t in data.values()]), self.trial.test.single_look()
         for access in LADDER:
             for (thief, one), compared in zip(
                 data.items(), self.trial.compared_answers(given, access), strict=True

@@ -55,7 +55,7 @@ def _suspects(owner: Owner, family: str) -> Iterator[tuple[str, About]]:
 
 
 def _judged(trial: Trial, suspects: Sequence[tuple[str, About]]) -> Iterator[Row]:
-    test = trial.test.at_once()
+    test = trial.test.single_look()
     for access in CURVE_ACCESSES:
         compared = trial.compared([about for _, about in suspects], access)
         for (who, about), one in zip(suspects, compared, strict=True):

@@ -1,6 +1,7 @@
 """Why a universal perturbation: figures 3 (maps of raw fingerprints) and 7 (UAP or LAP)."""
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -67,31 +68,7 @@ def universal_or_local(bench: Bench) -> Outcome:
     def values(name: str, kind: str, what: str) -> list[float]:
         return [r[what] for r in rows if r["encoder"] == name and r["perturbation"] == kind]
 
-    findings = []
-    for name in bench.encoders:
-        shown = [
-            f"{kind} gap {spread(values(name, kind, 'gap'))}, AUC {spread(values(name, kind, 'auc'))}"
-            for kind in ("UAP", "LAP")
-        ]
-        worse = max(values(name, "LAP", "gap")) < min(values(name, "UAP", "gap"))
-        findings.append(
-            Finding(
-                "Local perturbations of the same norm separate worse than the universal one (encoder"
-                f" {name})",
-                "figure 7",
-                "worse",
-                "; ".join(shown),
-                f"{len(bench.suspects)} suspects, {len(DRAWS)} encoders each",
-                bench.holds(
-                    bool(
-                        worse
-                        and np.median(values(name, "LAP", "auc")) <= np.median(values(name, "UAP", "auc"))
-                    ),
-                    name,
-                ),
-                "counted as worse if every encoder's gap is smaller and the median AUC no larger",
-            )
-        )
+    findings = [_separation(bench, name, functools.partial(values, name)) for name in bench.encoders]
 
     def paint(axes: Any, what: str) -> None:
         for x, kind in enumerate(("UAP", "LAP")):
@@ -112,6 +89,29 @@ def universal_or_local(bench: Bench) -> Outcome:
         )
 
     return Outcome(rows, findings, {"uap-or-lap.svg": panels(["gap", "auc"], paint)}, bench.excluded)
+
+
+def _separation(bench: Bench, name: str, values: Callable[[str, str], list[float]]) -> Finding:
+    """Whether local perturbations separate worse by the encoder ``name``.
+
+    Args:
+        values: by kind of perturbation and what was measured.
+    """
+    shown = [
+        f"{kind} gap {spread(values(kind, 'gap'))}, AUC {spread(values(kind, 'auc'))}"
+        for kind in ("UAP", "LAP")
+    ]
+    worse = max(values("LAP", "gap")) < min(values("UAP", "gap"))
+    worse = bool(worse and np.median(values("LAP", "auc")) <= np.median(values("UAP", "auc")))
+    return Finding(
+        f"Local perturbations of the same norm separate worse than the universal one (encoder {name})",
+        "figure 7",
+        "worse",
+        "; ".join(shown),
+        f"{len(bench.suspects)} suspects, {len(DRAWS)} encoders each",
+        bench.holds(worse, name),
+        "counted as worse if every encoder's gap is smaller and the median AUC no larger",
+    )
 
 
 def maps(bench: Bench) -> Outcome:

@@ -80,7 +80,7 @@ def _judged(
     trial: Trial, curve: str, rule: str, accesses: Sequence[Access], level: float = LEVEL
 ) -> Iterator[Row]:
     thieves = trial.owner.thieves
-    test = trial.test.at_once() if rule == ONCE else trial.test
+    test = trial.test.single_look() if rule == ONCE else trial.test
     kit = {
         "owner": trial.owner.name,
         "questions": trial.asking.name,

@@ -1,12 +1,12 @@
-"""QuRD's published models out of somebody's download: which are there, and each as a module
-that takes images in [0, 1].
+"""QuRD's published models from a download: which are there, and each as a module that takes images in [0, 1].
 
-A model is a folder with ``config.json`` and ``model.safetensors``, as timm puts them on the hub, named as
-``published_names`` has it::
+A model is a folder with ``config.json`` and ``model.safetensors``, as timm writes them for the hub, named as
+in ``published_names``::
 
-    DIR/models/SACBenchmark-train.vgg13.CIFAR10.0/ DIR/SACBenchmark-train.vgg13.CIFAR10.0/
-    DIR/models--maurice-fp--SACBenchmark-train.vgg13.CIFAR10.0/snapshots/<commit>/      a
-    hub's cache; in DIR/models, too
+    DIR/models/SACBenchmark-train.vgg13.CIFAR10.0/
+    DIR/SACBenchmark-train.vgg13.CIFAR10.0/
+    DIR/models--maurice-fp--SACBenchmark-train.vgg13.CIFAR10.0/snapshots/<commit>/   a hub's cache;
+                                                                                     in DIR/models, too
 
 Nothing is ever unpickled.
 """

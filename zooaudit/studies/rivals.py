@@ -51,7 +51,7 @@ def _ours(owner: Owner, suspects: Sequence[About]) -> Iterator[Row]:
     """The twin test's own statistic."""
     for asking in (a for a in ASKINGS if a.name in OURS):
         trial = Trial.of(owner, asking)
-        test = trial.test.at_once()
+        test = trial.test.single_look()
         for access in (Access(), Access("label")):
             for suspect, compared in zip(suspects, trial.compared(suspects, access), strict=True):
                 decision = test.decide(last(compared), aside=False).decision

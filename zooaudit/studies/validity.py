@@ -44,7 +44,7 @@ def _of_asking(owner: Owner, asking: Asking) -> Iterator[Row]:
     for access in ACCESSES:
         found[access.name] = trial.compared(models, access)
         _prepare(trial.test, access, found[access.name])
-    tests = {ONCE: trial.test.at_once(), EARLY: trial.test}
+    tests = {ONCE: trial.test.single_look(), EARLY: trial.test}
     for index, candidate in enumerate(owner.candidates):
         order = [index, *(i for i in range(len(owner.candidates)) if i != index)]
         for rule, test in tests.items():

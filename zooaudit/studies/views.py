@@ -37,23 +37,7 @@ def views_alike(bench: Bench) -> Outcome:
                 }
             )
         mine = [r for r in rows if r["encoder"] == name]
-        findings.append(
-            Finding(
-                f"Views of one model are more alike than models of one label (encoder {name})",
-                "figure 10 (app. B)",
-                "more alike",
-                "; ".join(
-                    f"{r['role']}: {r['views_of_one_model']:.3f} against {r['models_of_one_label']:.3f}"
-                    for r in mine
-                ),
-                f"{' + '.join(str(r['models']) for r in mine)} models",
-                Holds.of(
-                    all(r["views_of_one_model"] > r["models_of_one_label"] for r in mine),
-                    *(np.nan if r["models"] < 2 else 0.0 for r in mine),
-                ),
-                "mean cosines of embeddings; more alike for both labels",
-            )
-        )
+        findings.append(_more_alike(name, mine))
 
     def paint(axes: Any, name: str) -> None:
         mine = [r for r in rows if r["encoder"] == name]
@@ -77,6 +61,24 @@ def views_alike(bench: Bench) -> Outcome:
         axes.set(ylabel="mean cosine", ylim=(0, 1.03))
 
     return Outcome(rows, findings, {"views.svg": panels(list(bench.encoders), paint)}, bench.excluded)
+
+
+def _more_alike(name: str, mine: list[dict[str, Any]]) -> Finding:
+    """Whether the views of one model are more alike by the encoder ``name``."""
+    return Finding(
+        f"Views of one model are more alike than models of one label (encoder {name})",
+        "figure 10 (app. B)",
+        "more alike",
+        "; ".join(
+            f"{r['role']}: {r['views_of_one_model']:.3f} against {r['models_of_one_label']:.3f}" for r in mine
+        ),
+        f"{' + '.join(str(r['models']) for r in mine)} models",
+        Holds.of(
+            all(r["views_of_one_model"] > r["models_of_one_label"] for r in mine),
+            *(np.nan if r["models"] < 2 else 0.0 for r in mine),
+        ),
+        "mean cosines of embeddings; more alike for both labels",
+    )
 
 
 def within_and_between(z: torch.Tensor) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""What a suspect's interface tells: the access ladder from all probabilities down to a label."""
+"""How much a suspect's interface gives: the access levels, from all probabilities down to a label."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -15,8 +15,7 @@ Kind = Literal["probabilities", "top", "rounded", "label"]
 
 @dataclass(frozen=True)
 class Access:
-    """One level of the ladder. ``detail`` is the k of ``top``, the decimals of ``rounded``,
-    and 0 of the others."""
+    """One access level. ``detail`` is the k of ``top``, the decimals of ``rounded``, and 0 for the others."""
 
     kind: Kind = "probabilities"
     detail: int = 0
@@ -28,7 +27,7 @@ class Access:
 
     @staticmethod
     def named(name: str) -> "Access":
-        """By its ``name``: ``Access.named("top-3")``.
+        """The level with this ``name``: ``Access.named("top-3")``.
 
         Raises:
             ConfigError: no access level has that name.
@@ -45,11 +44,10 @@ class Access:
 
     @staticmethod
     def seen(answers: Tensor) -> "Access":
-        """The access level that answers ``[n, K]`` look as if they came from: what an
-        interface that is not described shows.
+        """The access level that answers ``[n, K]`` seem to come from, for an interface that is not described.
 
-        Labels, then the fewest decimals (up to 4) that all of them have, then the largest
-        number of classes that any of them names.
+        Labels, then the fewest decimals (up to 4) that all answers have, then the largest number of classes
+        that any of them names.
         """
         label = Access("label")
         if torch.equal(label.reduced(answers), answers):
@@ -61,8 +59,7 @@ class Access:
         return Access("top", named) if named < answers.shape[1] else Access()
 
     def within(self, seen: "Access") -> bool:
-        """Whether an interface of which ``seen`` is what it looks like shows at least as
-        much as this level claims."""
+        """Whether an interface that looks like ``seen`` gives at least as much as this level claims."""
         if seen.kind == "probabilities" or self.kind == "label":
             return True
         return self.kind == seen.kind and self.detail <= seen.detail
@@ -72,10 +69,10 @@ class Access:
         return f"{self.kind}-{self.detail}" if self.kind in ("top", "rounded") else self.kind
 
     def reduced(self, answers: Tensor) -> Tensor:
-        """What a suspect that would answer ``answers``, probabilities float32 ``[..., K]``,
-        tells here: the same shape.
+        """The answers ``answers``, probabilities float32 ``[..., K]``, as an interface of this level gives
+        them, in the same shape.
 
-        A class that is not told is 0; a label is 1 for its class. Rounded answers need not sum to 1.
+        A class that is left out is 0; a label is 1 for its class. Rounded answers need not sum to 1.
         """
         if self.kind == "top":
             return top_k(answers, self.detail)
@@ -85,11 +82,11 @@ class Access:
 
 
 def top_k(answers: Tensor, k: int) -> Tensor:
-    """What a suspect that tells only its ``k`` likeliest classes would have answered (paper figure 6b).
+    """The answers of a suspect that gives only its ``k`` likeliest classes (paper figure 6b).
 
     Args:
         answers: probabilities ``[..., K]``.
-        k: how many of them are told, the others become 0; 0 is label-only: 1 for the likeliest class.
+        k: how many classes are kept, the others become 0; 0 is label-only: 1 for the likeliest class.
     """
     kept = answers.topk(min(max(k, 1), answers.shape[-1]), dim=-1)
     values = torch.ones_like(kept.values) if k == 0 else kept.values

@@ -1,4 +1,4 @@
-"""Which addresses a suspect may have, and what must not travel to them in plain text."""
+"""Which addresses a suspect may have, and what must not be sent to them in plain text."""
 
 import os
 import re
@@ -15,15 +15,15 @@ SECRET = re.compile(
     r"key|token|secret|passw|pwd|passphrase|credential|signature|\bsig\b|\bauth|bearer|jwt|\bcode\b|session|\bsas\b|\bpin\b|\bpat\b|\baccess\b",
     re.IGNORECASE,
 )
-"""In the name of a setting in an address: its value is a key."""
+"""If the name of a setting in an address contains one of these, its value is a key."""
 KEY = re.compile(r"[A-Za-z0-9+/=]{20,}")
-"""A value that looks like a key, if it has letters and digits both."""
+"""A value that looks like a key, if it has both letters and digits."""
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 ALLOW_HTTP = "ZOOAUDIT_SUSPECT_ALLOW_HTTP"
 
 
 def is_address(url: Any, schemes: tuple[str, ...] = (*HTTP, *GRPC)) -> bool:
-    """Whether it is ``scheme://host/...`` in plain ASCII, without a password and with a port that can be."""
+    """Whether it is ``scheme://host/...`` in plain ASCII, without a password and with a valid port."""
     try:
         parts = urlsplit(url)
         named = (
@@ -35,13 +35,13 @@ def is_address(url: Any, schemes: tuple[str, ...] = (*HTTP, *GRPC)) -> bool:
 
 
 def is_address_of_suspects(name: str) -> bool:
-    """Whether a suspect's name is meant as an address."""
+    """Whether a suspect's name is an address."""
     return name.startswith(tuple(f"{scheme}://" for scheme in (*HTTP, *GRPC)))
 
 
 def without_keys(text: str) -> str:
-    """An address as it may be told and kept: what is a key in it, by its name or its looks, is ``***``. Other
-    texts stay as they are."""
+    """An address that may be shown and stored: keys in it, by their name or look, become ``***``. Other texts
+    stay as they are."""
     if "://" not in text:
         return text
     text = re.sub(r"(://)[^/?#@\s]*(?:@[^/?#@\s]*)*@", r"\1***@", text)
@@ -49,8 +49,7 @@ def without_keys(text: str) -> str:
 
 
 def keys_of(url: str) -> tuple[str, ...]:
-    """The keys in an address, as they are written in it and as they are meant: what
-    ``without_keys`` leaves out."""
+    """The keys in an address, both as written and decoded: what ``without_keys`` leaves out."""
     found = [m[3] for m in SETTING.finditer(url) if _is_key(m[2], m[3])]
     return tuple(dict.fromkeys(form for one in found for form in (one, unquote(one), unquote_plus(one))))
 
@@ -62,13 +61,13 @@ def _is_key(name: str, value: str) -> bool:
 
 
 def guard_plain(url: str, what: str) -> None:
-    """Refuse to send a secret in plain text, but to this machine.
+    """Refuse to send a secret in plain text, except to this machine.
 
     Args:
         what: the secret, as in "the key".
 
     Raises:
-        ConfigError: the address is neither encrypted nor of this machine, and the operator did not allow it.
+        ConfigError: the address is neither encrypted nor on this machine, and the operator did not allow it.
     """
     parts = urlsplit(url)
     if parts.scheme in PLAIN and parts.hostname not in LOOPBACK and os.environ.get(ALLOW_HTTP) != "1":

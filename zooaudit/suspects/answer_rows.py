@@ -1,4 +1,4 @@
-"""Answers as rows: probabilities or labels, with the questions that they belong to."""
+"""Answers as rows of probabilities or labels, with the numbers of their questions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ FLOAT32 = np.dtype("<f4")
 
 @dataclass(frozen=True, eq=False)
 class AnswerRows:
-    """Answers as they came, in the order of the questions.
+    """Answers as they arrived, in the order of the questions.
 
     Attributes:
-        answers: numbers ``[n, K']``; or bare numbers of which nobody said how many a row
-            are; or a list of what ``Naming`` knows.
-        kits: whose questions they say they answer.
+        answers: numbers ``[n, K']``; or a flat array whose row length is unknown; or a list of values that
+            ``Naming`` reads.
+        kits: the kits whose questions they claim to answer.
     """
 
     answers: Tensor | list[Any]
@@ -28,8 +28,8 @@ class AnswerRows:
 
     @property
     def width(self) -> int | None:
-        """How many numbers the first answer is; None if it is something else than a list of
-        numbers, or if that cannot be told."""
+        """How many numbers the first answer has; None if it is not a list of numbers, or if the row length is
+        unknown."""
         if isinstance(self.answers, Tensor):
             return self.answers.shape[1] if self.answers.ndim == 2 and len(self.answers) else None
         first = next(iter(self.answers), None)
@@ -40,15 +40,15 @@ class AnswerRows:
         )
 
     def rows(self, naming: Naming, kit: str = "", most: int | None = None) -> tuple[Tensor, Form]:
-        """Float32 ``[n, K]`` in the kit's order of classes, and the form that the answers have. Numbers that
-        are not finite are left in.
+        """Float32 ``[n, K]`` in the kit's order of classes, and the answers' form. Numbers that are not
+        finite are left in.
 
         Args:
-            kit: whose questions they must be, where they say it.
-            most: rows at most.
+            kit: refuse answers that name another kit.
+            most: the largest number of rows.
 
         Raises:
-            AnswersError: no rows, or more; another kit's; or answers of no known form.
+            AnswersError: no rows or too many; answers to another kit's questions; or an unknown form.
         """
         if others := sorted({k for k in self.kits if k != kit}) if kit else []:
             raise AnswersError.of(
@@ -63,9 +63,9 @@ class AnswerRows:
         if not isinstance(found, Tensor):
             return naming.rows(found)
         if found.shape[1] != wide:
-            said, expected = f"{found.shape[1]} numbers for image 0", f"{wide}, one for each class"
+            stated, expected = f"{found.shape[1]} numbers for image 0", f"{wide}, one for each class"
             raise ColumnsError.counted(
-                found.shape[1], f"the answers have {said}; expected {expected}", said, expected
+                found.shape[1], f"the answers have {stated}; expected {expected}", stated, expected
             )
         same = list(naming.columns) == list(range(wide))
         return found if same else found[:, list(naming.columns)], "list"

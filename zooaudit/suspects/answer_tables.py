@@ -1,4 +1,4 @@
-"""Tables of answers, out of Parquet or an Arrow stream: columns ``query`` and one that holds the answers."""
+"""Tables of answers, from Parquet or an Arrow stream: a column ``query`` and one with the answers."""
 
 import struct
 from collections.abc import Sequence
@@ -13,18 +13,18 @@ from zooaudit.errors import AnswersError, InputError
 
 QUERY, KIT = "query", "kit"
 ANSWERS = ("probabilities", "answer", "label")
-"""Columns that may hold the answers: lists of numbers, anything that ``Naming`` knows, or bare labels."""
+"""Columns that may hold the answers: lists of numbers, any form that ``Naming`` reads, or labels."""
 VERSION_5, RECORD_BATCH = 4, 3
-"""As Arrow's flatbuffers number them."""
+"""Numbers of the types in Arrow's flatbuffers."""
 
 
 def answers_of(table: pa.Table) -> tuple[Tensor | list[Any], list[str]]:
-    """The answers of a table in the order of its queries, float32 ``[n, K']`` where they are lists of
-    numbers; and the kits that it names.
+    """A table's answers in the order of its queries, float32 ``[n, K']`` if they are lists of numbers; and
+    the kits that it names.
 
     Raises:
         AnswersError: other columns, or not each of the first queries once.
-        InputError: a column that nothing can be read of.
+        InputError: a column cannot be read.
     """
     column = column_of(table.schema.names)
     if not pa.types.is_integer(kind := table.schema.field(QUERY).type):
@@ -34,7 +34,7 @@ def answers_of(table: pa.Table) -> tuple[Tensor | list[Any], list[str]]:
         raise AnswersError.of("a row without its query", "the number of a question in each")
     order = in_order(query.to_pylist())
     try:
-        said = set(table.column(KIT).to_pylist()) if KIT in table.schema.names else set()
+        stated = set(table.column(KIT).to_pylist()) if KIT in table.schema.names else set()
         answers = table.column(column).combine_chunks()
         rows = (
             _numbers(answers)[order]
@@ -45,15 +45,15 @@ def answers_of(table: pa.Table) -> tuple[Tensor | list[Any], list[str]]:
         raise InputError(
             f"the column {column} cannot be read ({str(error).splitlines()[0][:200]})"
         ) from error
-    said.add((table.schema.metadata or {}).get(KIT.encode(), b"").decode(errors="replace"))
-    return rows, [str(kit) for kit in said if kit]
+    stated.add((table.schema.metadata or {}).get(KIT.encode(), b"").decode(errors="replace"))
+    return rows, [str(kit) for kit in stated if kit]
 
 
 def column_of(names: Sequence[str]) -> str:
     """The column that holds the answers.
 
     Raises:
-        AnswersError: there is none, no column of queries, or one of the two is there twice.
+        AnswersError: there is none, there is no column of queries, or one of the two occurs twice.
     """
     column = next((c for c in ANSWERS if c in names), "")
     if not column or names.count(QUERY) != 1 or names.count(column) != 1 or names.count(KIT) > 1:
@@ -65,10 +65,10 @@ def column_of(names: Sequence[str]) -> str:
 
 
 def in_order(numbers: Sequence[Any]) -> list[int]:
-    """Where the first queries stand, each once.
+    """The places of the first queries, each of which must occur once.
 
     Raises:
-        AnswersError: they do not.
+        AnswersError: one is missing or occurs twice.
     """
     places: dict[int, int] = {}
     for i, number in enumerate(numbers):
@@ -92,7 +92,7 @@ def _lists_of_numbers(kind: pa.DataType) -> bool:
 
 
 def _numbers(lists: pa.Array) -> Tensor:
-    """Lists of numbers as a matrix."""
+    """Convert lists of numbers to a matrix."""
     if lists.null_count:
         raise AnswersError.of("missing values", "a list of numbers in each row")
     flat = lists.flatten()
@@ -106,12 +106,12 @@ def _numbers(lists: pa.Array) -> Tensor:
 
 
 def from_stream(body: bytes) -> pa.Table:
-    """The table of an Arrow stream. What it takes in memory is known before it is read:
-    compressed buffers are refused.
+    """The table of an Arrow stream. Its size in memory is known before it is read: compressed buffers are
+    refused.
 
     Raises:
-        AnswersError: buffers, or messages, of another kind.
-        InputError: it is not an Arrow stream.
+        AnswersError: buffers or messages of another kind.
+        InputError: not an Arrow stream.
     """
     try:
         for message in pa.ipc.MessageReader.open_stream(pa.BufferReader(body)):
@@ -132,9 +132,9 @@ def from_stream(body: bytes) -> pa.Table:
 
 
 def is_plain(metadata: bytes) -> bool:
-    """Whether an Arrow message's buffers are as long as they say: of metadata version 5, where only a record
-    batch's own field says that its buffers are compressed (before, a custom field could), and without that.
-    The flatbuffer is ``Message``: field 0 the version, 2 the header; a ``RecordBatch``'s field 3 is
+    """Whether an Arrow message's buffers have the length that they state: metadata version 5, in which only a
+    record batch's own field can announce compression (earlier, a custom field could), and without it. The
+    flatbuffer is ``Message``: field 0 is the version, 2 the header; field 3 of a ``RecordBatch`` is
     ``compression``: https://arrow.apache.org/docs/format/Columnar.html.
     """
 

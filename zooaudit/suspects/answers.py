@@ -1,8 +1,8 @@
-"""Answers to a kit's questions, in every format in which they come back: the one reader, of the command line,
-the service and its console.
+"""Read answers to a kit's questions in every supported format: the one reader of the command line, the
+service and its console.
 
-What a format takes in memory is known before it is read, but for Parquet's, which is
-unpacked in a process of its own.
+The memory that a format takes is known before it is read. Parquet is the exception: it is unpacked in a
+process of its own.
 """
 
 import csv
@@ -22,17 +22,18 @@ from zooaudit.suspects.answer_rows import FLOAT32, AnswerRows
 from zooaudit.suspects.answer_tables import KIT, QUERY, answers_of, column_of, from_stream, in_order
 
 MOST_BYTES, MOST_TABLE_BYTES = 2**29, 2**27
-"""Of a file of answers, and of a table in memory: 10,000 questions and 1,000 classes take half of either."""
+"""Largest file of answers, and largest table in memory: 10,000 questions and 1,000 classes take half of
+each."""
 
 
 def _csv(body: bytes) -> AnswerRows:
     csv.field_size_limit(MOST_BYTES)
     rows = csv.DictReader(io.StringIO(body.decode("utf-8-sig")))
-    return _told([{str(k): _plain(v) for k, v in row.items()} for row in rows], rows.fieldnames or ())
+    return _from_objects([{str(k): _plain(v) for k, v in row.items()} for row in rows], rows.fieldnames or ())
 
 
 def _plain(value: Any) -> Any:
-    """Of CSV: numbers and JSON lists as such, everything else as text."""
+    """CSV values: numbers and JSON lists are parsed, everything else is text."""
     try:
         return json.loads(value)
     except (TypeError, ValueError, RecursionError):
@@ -42,7 +43,7 @@ def _plain(value: Any) -> Any:
 def _json(body: bytes) -> AnswerRows:
     found = json.loads(body, object_pairs_hook=_once)
     if isinstance(found, list) and all(isinstance(row, dict) for row in found):
-        return _told(found, list(found[0]) if found else ())
+        return _from_objects(found, list(found[0]) if found else ())
     given = (
         {k: found[k] for k in ("answers", "labels") if found.get(k) is not None}
         if isinstance(found, dict)
@@ -71,15 +72,15 @@ def _json(body: bytes) -> AnswerRows:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object whose fields are there once: of one that is given twice, only the last would be read."""
+    """An object whose fields occur once: of a repeated field, a plain parser would keep only the last."""
     found = dict(pairs)
     if len(found) < len(pairs):
         raise AnswersError.of("a field that is given twice", "each once")
     return found
 
 
-def _told(rows: list[dict[str, Any]], names: Sequence[str]) -> AnswerRows:
-    """Objects with ``query`` and an answer."""
+def _from_objects(rows: list[dict[str, Any]], names: Sequence[str]) -> AnswerRows:
+    """Rows from objects with ``query`` and an answer."""
     if not rows:
         raise AnswersError.of("no rows", "one for each query")
     column = column_of(names)
@@ -91,8 +92,8 @@ def _told(rows: list[dict[str, Any]], names: Sequence[str]) -> AnswerRows:
 
 
 def _npy(body: bytes) -> AnswerRows:
-    """Numbers ``[n, K]``, or labels ``[n]``: whole numbers or names. Its header is looked
-    at before anything is made of it."""
+    """Numbers ``[n, K]``, or labels ``[n]``: whole numbers or names. The header is checked before anything is
+    allocated."""
     file = io.BytesIO(body)
     version = np.lib.format.read_magic(file)
     if version not in ((1, 0), (2, 0)):
@@ -143,9 +144,9 @@ class Format:
     """One format.
 
     Attributes:
-        name, ending, media: as people, files and HTTP say it.
-        holds: what is in it.
-        read: None of Parquet, see ``read``.
+        name, ending, media: its name for people, its file ending, its media type for HTTP.
+        holds: what a file contains.
+        read: None for Parquet, see ``read``.
     """
 
     name: str
@@ -196,14 +197,14 @@ ENDINGS = ", ".join(BY_ENDING)
 
 
 def read(form: Format, body: bytes, most: int | None = None, most_bytes: int | None = None) -> AnswerRows:
-    """Answers out of bytes of a format.
+    """Read answers from bytes.
 
     Args:
-        most, most_bytes: rows at most, and bytes of a Parquet file's table (``MOST_TABLE_BYTES``).
+        most, most_bytes: limits of rows, and of bytes in a Parquet file's table (``MOST_TABLE_BYTES``).
 
     Raises:
-        AnswersError: they hold something else than answers.
-        InputError: they are not of that format.
+        AnswersError: the content is not answers.
+        InputError: the content does not have this format.
         NotStarted: see :mod:`zooaudit.data.limited_parquet`.
     """
     try:
@@ -227,4 +228,4 @@ def read(form: Format, body: bytes, most: int | None = None, most_bytes: int | N
         OverflowError,
     ) as error:
         data = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise InputError(f"no {form.name} that can be read ({data}); expected {form.holds}") from error
+        raise InputError(f"not readable as {form.name} ({data}); expected {form.holds}") from error

@@ -1,8 +1,8 @@
-"""A suspect behind a prediction API: asked in batches by several threads, as fast as it wants to be asked,
-every answer in a ledger.
+"""A suspect behind a prediction API: asked in batches by several threads, as fast as it allows, with every
+answer in a ledger.
 
-Here is all that does not depend on what is spoken: batches, ledger, budget, pace, patience.
-A transport carries the questions.
+This file has what does not depend on the protocol: batches, ledger, budget, rate limit, retries. A transport
+sends the questions.
 """
 
 from collections import deque
@@ -19,20 +19,20 @@ from zooaudit.suspects.blackbox import Reading, to_probabilities
 from zooaudit.suspects.deadlines import Halted, heeding
 from zooaudit.suspects.ledger import LOST, REFUSED, Ledger, name_of
 from zooaudit.suspects.naming import Form
-from zooaudit.suspects.outage import Telling, Troubled, untroubled
+from zooaudit.suspects.outage import OutageReports, Troubled, untroubled
 from zooaudit.suspects.rate_limit import RateLimit
 from zooaudit.suspects.remote import Remote
 from zooaudit.suspects.transport import Message, Refusal, Takes, Transport
 
 
 class ApiBlackBox:
-    """Args: remote: where it is and how it is asked. ledger: of this suspect; answers in it are not asked for
-    again. transport: carries the questions; closed by whoever made it. described: whether its interface was
+    """Args: remote: the suspect's address and settings. ledger: the suspect's; answers in it are not asked
+    for again. transport: sends the questions; its creator closes it. described: whether the interface was
     described, so that its values are taken as they are. rate_limit: by ``remote.rate`` unless given.
-    cancelled: looked at before every request; true ends the asking. abandoned: whether, then, what is under
-    way is not waited for either: by default it is not. It may be paid for. say: is called with what is found
-    out about the suspect and what is waited for, a line each. troubled: is called with that the suspect does
-    not answer just now, while it is asked on; None once it does.
+    cancelled: called before every request; true stops. abandoned: whether a stop also drops requests in
+    flight, which may have been paid for; by default they are waited for. say: called with what is found out
+    about the suspect and with waits, one line each. troubled: called when the suspect does not answer while
+    it is retried, and with None once it does.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class ApiBlackBox:
         self._remote, self._ledger, self._transport, self._described = remote, ledger, transport, described
         self._cancelled, self._abandoned, self._say = cancelled, abandoned or cancelled, say
         self._rate_limit = rate_limit or RateLimit(remote.rate)
-        self._telling = Telling(remote.shown, say, troubled, remote.timeout_s)
+        self._reports = OutageReports(remote.shown, say, troubled, remote.timeout_s)
         self._naming = remote.naming
         self._takes: Takes | None = None
         self._sizes = Sizes(remote.batch, remote.largest_request)
@@ -63,13 +63,13 @@ class ApiBlackBox:
 
     @property
     def came(self) -> tuple[float | None, float | None]:
-        """When the first and the last of all answers so far came, seconds since 1970, this time or in a run
-        before; None if that of one of them is not known, or if there are none."""
+        """When the first and the last of all answers came, seconds since 1970, including earlier runs; None
+        if there are none, or one of their times is unknown."""
         return (self._came[0], self._came[-1]) if self._came else (None, None)
 
     @property
     def batch(self) -> int:
-        """Images a request, as far as it is known by now."""
+        """Images in a request, as far as known."""
         return self._sizes.now
 
     def ask(self, images: Tensor) -> Tensor:
@@ -77,15 +77,16 @@ class ApiBlackBox:
         ``[n, K]`` in the kit's order of classes.
 
         Raises:
-            SuspectError: it refuses, does not answer, or the budget is spent; what came is in the ledger.
+            SuspectError: it refuses, does not answer, or the budget is spent; its answers so far are in the
+                ledger.
             AnswersError: it answers something else.
-            ConfigError: it cannot be asked as it is described; nothing was charged.
+            ConfigError: it cannot be asked as described; nothing was charged.
         """
         names = [name_of(image) for image in images]
         known = self._ledger.known(names)
         missing = list({n: i for i, n in enumerate(names) if n not in known}.items())
         if missing:
-            with self._telling.watching():
+            with self._reports.watching():
                 self._ask_all(Asking(images, deque(missing), self._cancelled, self._abandoned))
             known = self._ledger.known(names)
         self._queries += len(images)
@@ -107,8 +108,8 @@ class ApiBlackBox:
         )
 
     def _ask_all(self, asking: Asking) -> None:
-        """All that are left: the first batch by itself, lest a wrong setting be paid for several times, then
-        several at once; trouble with one stops those that have not been sent."""
+        """Ask all remaining questions: the first batch alone, so that a wrong setting is paid for only once,
+        then several at a time. A failure stops those that have not been sent."""
         self._learn(tuple(asking.images.shape[1:]), asking.halted)
         before = len(asking.left)
         while len(asking.left) == before:
@@ -137,14 +138,14 @@ class ApiBlackBox:
             raise
 
     def _learn(self, shape: tuple[int, ...], halted: Halted) -> None:
-        """What the suspect tells of itself, before the first question."""
+        """Read the suspect's metadata, before the first question."""
         if self._takes is not None:
             return
         c, h, w = shape
         tries = Tries(self._remote, self._say)
         with heeding(halted):
             while True:
-                with self._telling.out(0):  # requests of the ledger are counted from 1
+                with self._reports.out(0):  # the ledger numbers requests from 1
                     result = self._transport.learn((c, h, w))
                 if not isinstance(result, Refusal):
                     break
@@ -158,17 +159,17 @@ class ApiBlackBox:
         elif result.most:
             self._sizes.at_most(result.most)
         if result.notes:
-            self._say(f"{self._remote.shown} tells how it is asked: {'; '.join(result.notes)}")
+            self._say(f"{self._remote.shown} describes how to ask it: {'; '.join(result.notes)}")
         if self._ledger.saw(result.seen):
             self._say(
-                f"{self._remote.shown} tells of itself otherwise than when it was first asked; both are kept"
-                " with its answers"
+                f"{self._remote.shown} describes itself differently than when it was first asked; both"
+                " descriptions are kept with its answers"
             )
         self._takes = result
 
     def _ask_batch(self, asking: Asking) -> None:
-        """Take some of the questions that are left and get them answered, or put back those
-        that are too many for a request."""
+        """Take some of the remaining questions and get answers, or return those that are too many for a
+        request."""
         batch = asking.take(self._sizes.now)
         if not batch:
             return None
@@ -186,8 +187,8 @@ class ApiBlackBox:
             self._pause(tries, refusal)
 
     def _packed(self, asking: Asking, batch: list[Item]) -> tuple[list[Item], int, Message]:
-        """A request that is not too long, with the questions in it and how many images it has: those of
-        another length than the suspect takes are filled up with the last one."""
+        """A request within the size limit, its questions, and how many images it has. If the suspect takes a
+        fixed number, the last image fills the request up."""
         exact = self._takes.exact if self._takes else 0
         if exact:
             places = [i for _, i in batch]
@@ -209,20 +210,20 @@ class ApiBlackBox:
                     )
 
     def _send(self, batch: list[Item], asked: int, message: Message) -> Refusal | None:
-        """One attempt, charged before it is made."""
+        """One attempt, charged before it is sent."""
         number = self._ledger.charge(asked)
         try:
-            with self._telling.out(number):
+            with self._reports.out(number):
                 outcome = self._transport.send(message, asked)
             if not isinstance(outcome, Refusal):
-                self._telling.answered()
+                self._reports.answered()
                 rows, form = self._naming.rows(outcome)
                 self._ledger.answered(number, [n for n, _ in batch], rows[: len(batch)], form)
                 return None
         except (
             InputError,
             SuspectError,
-        ) as error:  # it answered, though not what was asked; or it never will
+        ) as error:  # it answered something else, or never will answer
             self._ledger.not_answered(
                 number, LOST if isinstance(error, AnswersError | StoppedError) else REFUSED
             )
@@ -243,21 +244,21 @@ class ApiBlackBox:
             )
 
     def _pause(self, tries: Tries, refusal: Refusal) -> None:
-        """Let everybody wait before the next attempt."""
+        """Make all threads wait before the next attempt."""
         wait_s = tries.wait_after(refusal)
         waited_s = self._rate_limit.back_off(
             min(tries.failures, LOADING_DOUBLINGS) if refusal.loading else tries.failures, wait_s
         )
-        self._telling.failed(tries.trouble(refusal, waited_s), said=refusal.loading)
+        self._reports.failed(tries.trouble(refusal, waited_s), known=refusal.loading)
 
     def _take_turn(self, images: int, halted: Halted) -> None:
-        """Wait until so many images may be asked."""
+        """Wait until this many images may be asked."""
         if not self._rate_limit.take(images, halted):
             raise StoppedError("the audit was stopped; answers so far are kept")
 
 
 def _ends(times: Sequence[float | None]) -> list[float | None]:
-    """The first and the last; all of it is unknown where one is."""
+    """The first and the last; both None if any time is unknown."""
     known = [t for t in times if t is not None]
     if not times:
         return []

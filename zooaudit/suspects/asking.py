@@ -1,4 +1,4 @@
-"""The questions of one call that have no answer yet, and what is done after a failure."""
+"""The unanswered questions of one call, and what to do after a failure."""
 
 import threading
 import time
@@ -18,17 +18,17 @@ Item = tuple[str, int]
 """An image's name and its place."""
 
 LOADING_S, LOADING_DOUBLINGS = 10.0, 5
-"""A model that loads is asked again after so long at most, whatever it estimated, and progress is told;
-without an estimate the waits double so often."""
+"""While a model loads, it is asked again after at most this long, whatever its estimate, and progress is
+reported; without an estimate the waits double this often."""
 
 
 def silent(text: str) -> None:
-    """Tell nobody."""
+    """The default: report nothing."""
 
 
 @dataclass
 class Asking:
-    """The questions of one call that have no answer yet, shared by the threads that ask them."""
+    """The unanswered questions of one call, shared by the threads that ask them."""
 
     images: Tensor
     left: deque[Item]
@@ -43,8 +43,8 @@ class Asking:
         return self.stop.is_set() or self.cancelled()
 
     def abandoned(self) -> bool:
-        """Whether what is under way is not waited for either. Trouble with another request
-        is no reason: this one is paid for."""
+        """Whether requests in flight are dropped too. A failure of another request is no reason: these are
+        paid for."""
         return self.interrupted.is_set() or self.let_go()
 
     def take(self, count: int) -> list[Item]:
@@ -62,7 +62,7 @@ class Asking:
 
 
 class Tries:
-    """How often and for how long one request was tried, and when it is no use to go on."""
+    """How often and for how long one request was tried, and when to give up."""
 
     def __init__(self, remote: Remote, say: Callable[[str], None]) -> None:
         self._remote, self._say = remote, say
@@ -70,15 +70,15 @@ class Tries:
         self._since, self._gives_up = time.monotonic(), time.time() + remote.patience_s
 
     def trouble(self, refusal: Refusal, wait_s: float) -> Trouble:
-        """What is to be told of a failure after which it is waited for so long."""
+        """What to report about a failure after which there is a wait of ``wait_s``."""
         limit = 0 if refusal.loading else self._remote.retries + 1
         return Trouble(refusal.reason, self.failures, time.time() + wait_s, self._gives_up, limit)
 
     def wait_after(self, refusal: Refusal) -> float:
-        """Seconds that the suspect is let alone before the next attempt, at least.
+        """Seconds to leave the suspect alone before the next attempt, at least.
 
         Raises:
-            SuspectError: there shall be none.
+            SuspectError: it is time to give up.
         """
         remote, wait_s = self._remote, refusal.wait_s
         self.failures += 1
@@ -87,8 +87,8 @@ class Tries:
             if elapsed >= remote.patience_s:
                 raise SuspectError(
                     f"{remote.shown} {refusal.reason}: its model was still loading after {elapsed:.0f} s"
-                    f" (patience_s = {remote.patience_s:g}); answers so far are kept, the same command goes"
-                    " on from there"
+                    f" (patience_s = {remote.patience_s:g}); answers so far are kept, repeat the command to"
+                    " go on from there"
                 )
             estimated = f", says for {wait_s:.0f} s" if wait_s else ""
             self._say(
@@ -98,15 +98,15 @@ class Tries:
             return min(wait_s, LOADING_S, max(0.0, remote.patience_s - elapsed))
         if wait_s > remote.patience_s:
             raise SuspectError(
-                f"{remote.shown} {refusal.reason} and wants to be asked again in {wait_s:.0f} s; run the same"
-                " command then"
+                f"{remote.shown} {refusal.reason} and asks for a pause of {wait_s:.0f} s; repeat the command"
+                " then"
             )
         if self.failures > remote.retries or elapsed + wait_s > remote.patience_s:
             tried = f"{self.failures} times in {elapsed:.0f} s" + (
-                f" ({refusal.said})" if refusal.said else ""
+                f" ({refusal.message})" if refusal.message else ""
             )
             raise SuspectError(
-                f"{remote.shown} {refusal.reason}, {tried}; answers so far are kept, the same command goes on"
-                " from there"
+                f"{remote.shown} {refusal.reason}, {tried}; answers so far are kept, repeat the command to go"
+                " on from there"
             )
         return wait_s

@@ -1,4 +1,4 @@
-"""AWS Signature Version 4, as SageMaker's endpoints and API Gateway ask for it."""
+"""AWS Signature Version 4, for SageMaker's endpoints and API Gateway."""
 
 import os
 from collections.abc import Iterable
@@ -12,8 +12,8 @@ from zooaudit.suspects.transport import Refusal
 
 
 class Aws:
-    """AWS Signature Version 4, with credentials from the environment, files, roles or the
-    machine, renewed as these say.
+    """AWS Signature Version 4, with credentials from the environment, files, roles or the machine, renewed
+    when they expire.
 
     Raises:
         ConfigError: no credentials, or no region or service.
@@ -78,7 +78,7 @@ class Aws:
 
 
 def region_and_service(url: str) -> tuple[str, str]:
-    """What the address of an AWS service shows, each "" if it does not."""
+    """Region and service in the address of an AWS service, each "" if it is not there."""
     parts = (urlsplit(url).hostname or "").split(".")
     if parts[0].startswith("runtime") and parts[1:2] == ["sagemaker"] and len(parts) > 3:
         return parts[2], "sagemaker"

@@ -1,10 +1,10 @@
-"""How many images go into a request: by number, by bytes, and by what the suspect said was too much."""
+"""How many images go into a request: by number, by bytes, and by what the suspect refused as too much."""
 
 import re
 import threading
 
 LOOKED_AT = 4096
-"""Characters of what a suspect says in which words are looked for."""
+"""How many characters of a suspect's message are searched."""
 TOO_LARGE = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
@@ -37,12 +37,12 @@ TOO_LARGE = tuple(
 
 
 def most_of(status: int, text: str, count: int) -> int:
-    """Images that a refused request may have, if it was refused for its size; else 0.
+    """How many images a refused request may have, if it was refused for its size; else 0.
 
     Args:
-        status: HTTP's, or 0.
-        text: what the suspect said.
-        count: images that the request had.
+        status: the HTTP status, or 0.
+        text: the suspect's message.
+        count: the number of images in the request.
     """
     found = next((m for p in TOO_LARGE if (m := p.search(text[:LOOKED_AT]))), None)
     if found is None and status != 413:
@@ -52,11 +52,11 @@ def most_of(status: int, text: str, count: int) -> int:
 
 
 class Sizes:
-    """Of requests to one suspect, for many threads: smaller as it is found out, never larger again.
+    """The size of requests to one suspect, for many threads: it only shrinks, as limits are found out.
 
     Args:
-        most: images a request.
-        most_bytes: bytes a request, unless a single image is larger.
+        most: images in a request.
+        most_bytes: bytes in a request, unless a single image is larger.
     """
 
     def __init__(self, most: int, most_bytes: int) -> None:
@@ -65,25 +65,25 @@ class Sizes:
 
     @property
     def now(self) -> int:
-        """Images a request."""
+        """Images in a request."""
         return self._most
 
     def at_most(self, most: int) -> bool:
-        """Ask no more at once from now on; whether that is news."""
+        """Lower the limit to ``most``; returns whether it was higher."""
         with self._lock:
             news = most < self._most
             self._most = min(self._most, max(1, most))
         return news
 
     def guessed(self, count: int) -> int:
-        """How many of ``count`` images are packed to see how long their request is: all where it is known
-        that they fit, else one."""
+        """How many of ``count`` images to pack to find out how long their request is: all if it is known that
+        they fit, else one."""
         with self._lock:
             return count if self._each and count * self._each <= 2 * self._bytes else 1
 
     def within(self, sample: int, size: int, count: int) -> int:
-        """How many of ``count`` images go into a request that is not too long, if ``sample`` of them have one
-        of ``size`` bytes; 1 at least."""
+        """How many of ``count`` images fit in a request, if a request of ``sample`` of them has ``size``
+        bytes; at least 1."""
         with self._lock:
             self._each = size / sample
         whole = sample == count

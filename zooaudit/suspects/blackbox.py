@@ -1,4 +1,4 @@
-"""The one way to ask a model that can only be asked: it checks every answer and counts every query."""
+"""The only way to ask a model as a black box: checks every answer and counts every query."""
 
 from collections.abc import Callable
 from typing import Any, Literal, Protocol
@@ -11,14 +11,14 @@ from zooaudit.errors import AnswersError, ColumnsError, ModelError, first_line
 
 SUM_TOLERANCE = 1e-3
 SCALED = 0.05
-"""Of their mean, the most that sums of rows that were probabilities once deviate by, after rounding. Of
-logits they deviate by far more."""
+"""How far sums of rows may deviate from their mean, relative to it, if they are scaled probabilities, after
+rounding. Sums of logits deviate by far more."""
 Reading = Literal["any", "guess", "stated"]
 
 
 class BlackBox(Protocol):
-    """Something that answers images with class probabilities. An attacker and an auditor
-    see no more of a model than this."""
+    """Something that answers images with class probabilities. An attacker and an auditor see a model only
+    through this."""
 
     @property
     def queries(self) -> int:
@@ -34,13 +34,13 @@ class TorchBlackBox:
     """A torch module that is asked as a black box.
 
     Args:
-        module: gives logits, or probabilities (rows that are not negative and sum to 1),
-            ``[n, num_classes]``.
+        module: returns logits, or probabilities (rows that are not negative and sum to 1), ``[n,
+            num_classes]``.
         num_classes: K, checked on every answer.
         name: used in errors.
-        reading: ``any``: what is not a probability is taken for logits. ``guess``: but not what lies in [0,
-            1] and does not sum to 1, which may be probabilities that were rounded or cut. ``stated``: outputs
-            are what an interface tells, values in [0, 1] as they are.
+        reading: ``any``: whatever is not probabilities is read as logits. ``guess``: the same, but values in
+            [0, 1] that do not sum to 1 are refused, since they may be rounded or cut probabilities.
+            ``stated``: the interface is described, and values in [0, 1] are taken as they are.
     """
 
     def __init__(
@@ -71,9 +71,9 @@ class FunctionBlackBox:
     """A function of images that is asked as a black box.
 
     Args:
-        function: takes float32 images ``[n, c, h, w]`` in [0, 1] as a NumPy array, and gives logits or
+        function: takes float32 images ``[n, c, h, w]`` in [0, 1] as a NumPy array, and returns logits or
             probabilities ``[n, K]``.
-        num_classes, name, reading: as of ``TorchBlackBox``.
+        num_classes, name, reading: as for ``TorchBlackBox``.
     """
 
     def __init__(
@@ -102,8 +102,8 @@ class FunctionBlackBox:
 
 
 class Recorded:
-    """A model whose answers are known already, in the order in which it will be asked: what a suspect that
-    was asked elsewhere told.
+    """A model whose answers are already known, in the order in which it will be asked: for a suspect that was
+    asked elsewhere.
 
     Args:
         answers: float32 ``[n, K]``.
@@ -130,8 +130,8 @@ def to_probabilities(
     """Check outputs and turn logits into probabilities, float32 ``[count, num_classes]``.
 
     Raises:
-        ModelError: not a tensor of that shape; ColumnsError if only the number of columns is another.
-        AnswersError: NaN or infinite values, or not what ``reading`` says.
+        ModelError: not a tensor of this shape; ColumnsError if only the number of columns differs.
+        AnswersError: NaN or infinite values, or a contradiction to ``reading``.
     """
     if not isinstance(outputs, Tensor) or tuple(outputs.shape) != (count, num_classes):
         found = (
@@ -158,7 +158,7 @@ def to_probabilities(
         if not bounded:
             raise AnswersError.of(
                 f"values from {scores.min():.3g} to {scores.max():.3g}",
-                f"what {name} is said to tell: values in [0, 1]",
+                f"what {name} is stated to give: values in [0, 1]",
             )
         return scores
     already = bool((scores >= 0).all()) and bool(((scores.sum(1) - 1).abs() < SUM_TOLERANCE).all())
@@ -166,7 +166,7 @@ def to_probabilities(
         raise AnswersError.of(
             f"values in [0, 1] that do not sum to 1 (from {scores.sum(1).min():.3g} to"
             f" {scores.sum(1).max():.3g})",
-            f"logits or whole probabilities of {name}; if it rounds or cuts them, say so by --access",
+            f"logits or whole probabilities of {name}; if it rounds or cuts them, state that by --access",
         )
     if reading == "guess" and not already and _scaled(scores):
         total = float(scores.sum(1).mean())
@@ -176,7 +176,7 @@ def to_probabilities(
 
 
 def _scaled(scores: Tensor) -> bool:
-    """Whether rows look like percentages, or counts out of 255: not negative, and all of
-    about one sum. Logits are not."""
+    """Whether rows look like percentages, or counts out of 255: not negative, and all with about the same
+    sum. Logits do not."""
     sums = scores.sum(1)
     return len(scores) > 1 and bool((scores >= 0).all()) and float(sums.std()) <= SCALED * float(sums.mean())

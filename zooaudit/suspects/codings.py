@@ -1,4 +1,5 @@
-"""Bodies that servers compress though they were told not to: unpacked in pieces, up to a length. Pure."""
+"""Unpack compressed bodies from servers that ignore our request for identity: in pieces, up to a limit.
+Pure."""
 
 import zlib
 from collections.abc import Iterable, Iterator
@@ -11,20 +12,20 @@ PIECE = 2**16
 
 
 class Unpacker(Protocol):
-    """Gives what it can of what it was given; at most about a piece at a time."""
+    """Unpacks a part; returns it in pieces of limited size."""
 
     def __call__(self, part: bytes) -> Iterator[bytes]: ...
 
 
 def unpacked(coding: str, parts: Iterable[bytes], most: int) -> Iterator[bytes]:
-    """The pieces of a body in the clear.
+    """The decoded pieces of a body.
 
     Args:
         coding: its Content-Encoding.
-        most: bytes that are read, in the clear.
+        most: the largest number of decoded bytes.
 
     Raises:
-        AnswersError: another coding, a body that is none of it, or one that is longer.
+        AnswersError: another coding, a body that does not have it, or a body over the limit.
     """
     coding, size = coding.strip().lower(), 0
     pieces = parts if coding in ("", "identity") else _pieces(coding, parts)
@@ -38,7 +39,7 @@ def unpacked(coding: str, parts: Iterable[bytes], most: int) -> Iterator[bytes]:
 def _pieces(coding: str, parts: Iterable[bytes]) -> Iterator[bytes]:
     if coding not in CODINGS:
         known = f"none, or one of {', '.join(CODINGS)}"
-        raise AnswersError.of(f"the Content-Encoding {coding[:40]}", f"{known}: it was told to send identity")
+        raise AnswersError.of(f"the Content-Encoding {coding[:40]}", f"{known}: identity was asked for")
     unpack = _brotli() if coding == "br" else _zlib(coding)
     for part in parts:
         yield from unpack(part)
@@ -71,7 +72,7 @@ def _brotli() -> Unpacker:
         import brotli
     except ImportError as error:
         raise AnswersError.of(
-            "the Content-Encoding br", "identity, as it was told; or pip install brotli, which reads it"
+            "the Content-Encoding br", "identity, as asked for; or pip install brotli, which reads it"
         ) from error
     of = brotli.Decompressor()
 

@@ -1,6 +1,6 @@
-"""What a model is given and what it gives: how images become its input, which of its outputs are the answers,
-which columns are the kit's classes. Plain values, from TOML or from ``table.field=value`` words; what is not
-said is empty, and may be seen from the model.
+"""A model's contract: how images become its input, which of its outputs are the answers, which columns are
+the kit's classes. Plain values, from TOML or from ``table.field=value`` words; a field that is not stated is
+empty, and may be inferred from the model.
 """
 
 import difflib
@@ -19,9 +19,9 @@ DType = Literal["", "float32", "float16", "float64", "uint8", "int8"]
 Channels = Literal["", "rgb", "bgr", "grey"]
 Values = Literal["", "logits", "probabilities", "log-probabilities", "percentages"]
 MISSING = -1
-"""Stands in ``columns`` for a class of the kit's that the model does not have."""
+"""In ``columns``: a class of the kit's that the model does not have."""
 LARGEST = 8192
-"""Pixels of an input's side at most."""
+"""Largest side of an input, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -29,26 +29,26 @@ class Input:
     """How images in [0, 1] become the model's input, in this order.
 
     Attributes:
-        channels: the model's: red first, blue first, or one of grey. Grey images are repeated for colours;
-            colours become grey by 0.299, 0.587, 0.114, as Pillow's ``L``.
-        size: height and width that the model is given; empty: as the images are.
-        resize: ``shorter``: the shorter side becomes ``resize_to``, then the middle of ``size`` is cut out.
-            ``squash``: both sides become ``resize_to``, then the same. ``crop``: only the cut. It need not be
-            said where all of these give the same.
+        channels: the model's: red first, blue first, or a single grey one. Grey images are repeated for
+            colour models; colours become grey by 0.299, 0.587, 0.114, as Pillow's ``L``.
+        size: height and width of the model's input; empty: those of the images.
+        resize: ``shorter``: the shorter side becomes ``resize_to``, then the middle of ``size`` is cropped.
+            ``squash``: both sides become ``resize_to``, then the same. ``crop``: only the crop. Optional if
+            all of these give the same.
         resize_to: of the shorter side, or height and width; by default ``size``.
-        cut: where the middle begins if pixels left over are odd: ``round`` as torchvision and timm (the
-            default), or ``floor`` as transformers.
-        filter: as Pillow names them; bilinear by default.
-        antialias: whether the filter widens where an image shrinks, as Pillow's do (the default).
+        cut: how an odd margin is split when cropping: ``round`` as torchvision and timm (the default), or
+            ``floor`` as transformers.
+        filter: by Pillow's names; bilinear by default.
+        antialias: whether the filter widens when an image shrinks, as Pillow's do (the default).
         range: what 0 and 1 become: (0, 1) by default, (0, 255) for uint8 without ``scale``.
-        mean, std: of each channel, or of all, taken off and divided by after ``range``.
-        dtype: of the numbers. uint8 and int8 are rounded: x / scale + zero_point where ``scale`` is said.
-        layout: channels first or last, or one row an image.
-        batch: images at once, exactly so many: the last batch is filled up. 0: any number.
-        name: of the input, where a graph has several.
+        mean, std: for each channel, or one for all; subtracted and divided by, after ``range``.
+        dtype: of the numbers. uint8 and int8 are rounded: x / scale + zero_point if ``scale`` is stated.
+        layout: channels first or last, or one row for each image.
+        batch: exactly how many images are asked at a time; the last batch is filled up. 0: any number.
+        name: of the input, if a graph has several.
 
     Raises:
-        ConfigError: a value out of range.
+        ConfigError: a value is out of range.
     """
 
     size: tuple[int, ...] = ()
@@ -106,19 +106,19 @@ class Input:
             )
         if self.scale and self.dtype not in ("uint8", "int8"):
             raise ConfigError(
-                f"input.scale is {self.scale:g}, and input.dtype {self.dtype or 'not said'}; expected uint8"
+                f"input.scale is {self.scale:g}, and input.dtype {self.dtype or 'not stated'}; expected uint8"
                 " or int8 with it"
             )
 
 
 @dataclass(frozen=True)
 class Output:
-    """Which output is the answers, and what its numbers are.
+    """Which output is the answers, and what its numbers mean.
 
     Attributes:
-        values: by default as they look: whole probabilities if rows sum to 1, else logits.
-        name, index: of the output, where there are several; by default the one of the right
-            width, or ``logits``.
+        values: by default inferred: whole probabilities if rows sum to 1, else logits.
+        name, index: of the output, if there are several; by default the one of the right width, or
+            ``logits``.
     """
 
     values: Values = ""
@@ -138,10 +138,10 @@ class Classes:
     """Which of the model's columns are the kit's classes.
 
     Attributes:
-        names: the model's name of each of its columns, in its order; the kit's classes are looked up in them.
+        names: the model's names of its columns, in its order; the kit's classes are looked up among them.
         missing: classes of the kit's that are not in ``names``.
-        columns: or, without names: where the model has each of the kit's classes, in the kit's order; -1 for
-            one that it does not have.
+        columns: without names, the column of each of the kit's classes, in the kit's order; -1 for one that
+            the model does not have.
     """
 
     names: tuple[str, ...] = ()
@@ -161,7 +161,7 @@ class Classes:
         check(len(set(there)) == len(there), self, "columns", "each column once")
 
     def of(self, kit: Sequence[str]) -> tuple[int, ...]:
-        """Where the model has each of the kit's classes; empty if that is not said.
+        """The column of each of the kit's classes; empty if not stated.
 
         Raises:
             ConfigError: they do not fit the kit's classes.
@@ -194,14 +194,13 @@ class Classes:
             hint = f" (is it {near[0]!r}?)" if near else ""
             raise ConfigError(
                 f"the model's classes {_some(self.names)} lack {len(lost)} of the kit's: {_some(lost)}{hint};"
-                " name them as the kit does in classes.names, or say that they are missing: classes.missing"
+                " name them as the kit does in classes.names, or list them as missing: classes.missing"
                 " = [...]"
             )
         return tuple(MISSING if name in self.missing else at for name, at in zip(kit, found, strict=True))
 
     def place(self, name: str) -> int:
-        """The column of this name, ``MISSING`` if there is none; upper and lower case are
-        the same where that is not ambiguous."""
+        """The column of this name, ``MISSING`` if there is none; case is ignored unless that is ambiguous."""
         for key in (str.strip, lambda s: s.strip().casefold()):
             same = [i for i, n in enumerate(self.names) if key(n) == key(name)]
             if len(same) > 1:
@@ -215,22 +214,21 @@ class Classes:
 
 @dataclass(frozen=True)
 class Contract:
-    """All of it. Empty: images in [0, 1] as they are, float32 ``[n, c, h, w]``; logits or
-    probabilities, one column a class."""
+    """The whole contract. Empty: images in [0, 1] as they are, float32 ``[n, c, h, w]``; logits or
+    probabilities, one column for each class."""
 
     input: Input = field(default_factory=Input)
     output: Output = field(default_factory=Output)
     classes: Classes = field(default_factory=Classes)
 
     def to_json(self) -> dict[str, dict[str, Any]]:
-        """What is said, and nothing of what is not: plain values, for ids, records and files, that
-        ``contract_of`` reads."""
+        """The stated fields only, as plain values for ids, records and files; ``contract_of`` reads them."""
         tables = {f.name: _said(getattr(self, f.name)) for f in fields(self)}
         return {name: table for name, table in tables.items() if table}
 
     def over(self, seen: "Contract") -> "Contract":
-        """What is said, and beside it what was seen. Fields that mean something together
-        come from one of the two."""
+        """This contract, filled up with what was inferred. Fields that only make sense together come from the
+        same one."""
         mine, other = self.input, seen.input
         if not mine.size:
             mine = replace(
@@ -251,16 +249,16 @@ class Contract:
                 zero_point=mine.zero_point or other.zero_point,
             )
         rest = {n: getattr(mine, n) or getattr(other, n) for n in ("channels", "layout", "batch", "name")}
-        said = self.output.name or self.output.index is not None
+        stated = self.output.name or self.output.index is not None
         output = replace(
-            seen.output if not said else self.output, values=self.output.values or seen.output.values
+            seen.output if not stated else self.output, values=self.output.values or seen.output.values
         )
         classes = self.classes if self.classes != Classes() else seen.classes
         return Contract(replace(mine, **rest), output, classes)
 
     def for_twins(self) -> "Contract":
-        """Of models that are built by other code from the same weights: without what
-        belongs to the file alone."""
+        """The contract for models that other code builds from the same weights: without what belongs to the
+        file alone."""
         return replace(self, input=replace(self.input, batch=0, name=""))
 
 

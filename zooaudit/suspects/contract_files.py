@@ -1,5 +1,5 @@
-"""Contracts as people write them: a TOML file, or ``table.field=value`` words; what is wrong is named, with
-the nearest right one."""
+"""Read contracts: a TOML file, or ``table.field=value`` words. An unknown name is refused with the nearest
+valid one."""
 
 import difflib
 import tomllib
@@ -24,7 +24,7 @@ from zooaudit.suspects.contract import (
 )
 
 MOST_BYTES = 2**20
-"""Of a contract's file: 1,001 names of classes take a tenth of it."""
+"""The largest contract file: 1,001 names of classes take a tenth of it."""
 EXAMPLE = """[input]
 size = [224, 224]                 # height, width
 resize = "shorter"                # the shorter side, then the middle; or squash, crop
@@ -63,7 +63,7 @@ PLAIN: dict[tuple[str, str], tuple[tuple[type, ...], str]] = {
     ("output", "name"): ((str,), "a text"),
     ("output", "index"): ((int,), "a whole number"),
 }
-TOLD: dict[tuple[type, ...], str] = {
+EXPECTED: dict[tuple[type, ...], str] = {
     (int,): "a list of whole numbers",
     (int, float): "a list of numbers",
     (str,): "a list of texts",
@@ -72,10 +72,10 @@ TOLD: dict[tuple[type, ...], str] = {
 
 def contract_of(tables: Mapping[str, Any], where: str = "the contract") -> Contract:
     """A contract from plain tables:
-    ``{"input": {...}, "output": {...}, "classes": {...}}``, each of which may be missing.
+    ``{"input": {...}, "output": {...}, "classes": {...}}``, each of which is optional.
 
     Raises:
-        ConfigError: an unknown table or field, with the nearest right one, or a value that is none.
+        ConfigError: an unknown table or field, with the nearest valid one, or a value that is not valid.
     """
     made: dict[str, Any] = {}
     for table, values in tables.items():
@@ -114,7 +114,7 @@ def _value(table: str, name: str, value: Any) -> Any:
         single = isinstance(value, int) and name in ("size", "resize_to")
         items = [value] if single else value
         if not isinstance(items, list | tuple) or not all(_is(item, LISTS[key]) for item in items):
-            raise ConfigError(f"{table}.{name} is {_shown(value)}; expected {TOLD[LISTS[key]]}")
+            raise ConfigError(f"{table}.{name} is {_shown(value)}; expected {EXPECTED[LISTS[key]]}")
         both = single and name == "size"
         return tuple(items) * 2 if both else tuple(items)
     kinds, result = PLAIN[key]
@@ -128,16 +128,16 @@ def _shown(value: Any) -> str:
 
 
 def _is(value: Any, kinds: tuple[type, ...]) -> bool:
-    finite = not isinstance(value, float) or abs(value) < float("inf")  # false of NaN
+    finite = not isinstance(value, float) or abs(value) < float("inf")  # false for NaN
     return isinstance(value, kinds) and isinstance(value, bool) == (bool in kinds) and finite
 
 
 def read_contract(words: Sequence[str]) -> Contract:
-    """A contract as the command line gives it: a TOML file, ``table.field=value`` words in
-    TOML's syntax, or both; later ones win.
+    """A contract from the command line: a TOML file, ``table.field=value`` words in TOML's syntax, or both;
+    later ones win.
 
     Raises:
-        InputError: no such file, or no TOML; ConfigError: see ``contract_of``.
+        InputError: no such file, or not TOML; ConfigError: see ``contract_of``.
     """
     tables: dict[str, dict[str, Any]] = {}
     for word in words:
@@ -158,7 +158,7 @@ def _word(word: str) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, RecursionError):
         pass
     try:
-        return tomllib.loads(f"{name} = {_quoted(value.strip())}")  # a shell eats quotes
+        return tomllib.loads(f"{name} = {_quoted(value.strip())}")  # a shell removes quotes
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(
             f"{word!r} cannot be read ({error}); expected for example input.range=[-1,1]"

@@ -1,5 +1,5 @@
-"""A model behind its contract: asked with images in [0, 1] ``[n, c, h, w]``, it gives
-logits or probabilities of the kit's classes."""
+"""A model behind its contract: takes images in [0, 1] ``[n, c, h, w]`` and returns logits or probabilities of
+the kit's classes."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,17 +13,17 @@ from zooaudit.suspects.outputs import chosen, taken, valued
 from zooaudit.suspects.preprocess import Preprocess
 
 NUMBERS_AT_ONCE = 2**24
-"""Of prepared images: 111 of 224 x 224 in colours, 64 MiB."""
+"""Most bytes of prepared images at a time: 111 of 224 x 224 in colour, 64 MiB."""
 
 
 class Contracted(nn.Module):
-    """Any module behind its contract; gradients pass through, but not through inputs that are rounded.
+    """Any module behind its contract; gradients pass through, except through rounded inputs.
 
     Args:
-        inner: takes what ``prepare`` gives.
-        contract: the effective one: its output says which of several it is.
-        columns: where the model has each of the kit's classes; empty if as they are.
-        reading: of what it gives, see :class:`~zooaudit.suspects.blackbox.TorchBlackBox`.
+        inner: takes what ``prepare`` returns.
+        contract: the effective one: its output names one if there are several.
+        columns: the column of each of the kit's classes; empty if they are in order.
+        reading: of its outputs, see :class:`~zooaudit.suspects.blackbox.TorchBlackBox`.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Contracted(nn.Module):
         )
 
     def _scores(self, images: Tensor, batch: int = 0) -> Tensor:
-        """Of one batch; where it must be of one size, the last image fills it up."""
+        """The scores of one batch; if its size is fixed, the last image fills it up."""
         count = len(images)
         if 0 < count < batch:
             images = torch.cat([images, images[-1:].expand(batch - count, -1, -1, -1)])
@@ -62,18 +62,18 @@ class Contracted(nn.Module):
 
 
 def bare(module: nn.Module) -> nn.Module:
-    """The model itself, whose weights bear the names that its files use."""
+    """The model itself; its weights have the names that its files use."""
     return module.inner if isinstance(module, Contracted) else module
 
 
 class ContractedBox:
-    """A black box behind a contract, for what is asked over a wire: the same preprocessing,
-    the same choice of columns.
+    """A black box behind a contract, for suspects over the network: the same preprocessing and the same
+    choice of columns.
 
     Args:
-        black_box: takes what ``prepare`` gives and answers with scores of all its classes.
-        geometry_only: channels and size are changed, and pixels stay in [0, 1]: what is
-            sent as PNG has no other numbers.
+        black_box: takes what ``prepare`` returns and answers with scores of all its classes.
+        geometry_only: change only channels and size, and leave pixels in [0, 1], since images sent as PNG can
+            hold nothing else.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ def contracted_box(
     reading: Reading = "guess",
     geometry_only: bool = False,
 ) -> BlackBox:
-    """``black_box`` behind a contract; ``black_box`` itself where the contract says nothing.
+    """``black_box`` behind a contract; ``black_box`` itself if the contract is empty.
 
     Raises:
         ConfigError: the contract does not fit the images or the kit's classes.

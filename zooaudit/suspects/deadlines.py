@@ -1,4 +1,4 @@
-"""One deadline about a whole exchange with a suspect, heeded by Ctrl-C and a cancel too."""
+"""One deadline for a whole exchange with a suspect, which Ctrl-C and a cancel also end."""
 
 import socket
 import threading
@@ -11,16 +11,16 @@ from typing import Any
 from zooaudit.errors import StoppedError
 
 SLICE_S = 0.2
-"""Longest wait before it is looked whether the audit was stopped."""
+"""Longest wait before checking whether the audit was stopped."""
 Halted = Callable[[], bool]
 _halted: ContextVar[Halted] = ContextVar("halted", default=lambda: False)
 _deadline: ContextVar[tuple[float, float]] = ContextVar("deadline", default=(float("inf"), float("inf")))
-"""When it is, and how many seconds there were."""
+"""The deadline, and how many seconds it allowed."""
 
 
 @contextmanager
 def heeding(halted: Halted) -> Iterator[None]:
-    """Exchanges of this thread end with ``StoppedError`` once ``halted`` gives true."""
+    """Make exchanges of this thread end with ``StoppedError`` once ``halted`` returns true."""
     token = _halted.set(halted)
     try:
         yield
@@ -30,7 +30,7 @@ def heeding(halted: Halted) -> Iterator[None]:
 
 @contextmanager
 def within(seconds: float) -> Iterator[None]:
-    """Exchanges of this thread end after so many seconds."""
+    """Make exchanges of this thread end after this many seconds."""
     token = _deadline.set((time.monotonic() + seconds, seconds))
     try:
         yield
@@ -47,10 +47,10 @@ def refuse_if_halted() -> None:
 
 
 class Clock:
-    """Of one operation: its own time-out, and the deadline of the exchange that it is part of.
+    """The clock of one operation: its own time-out, and the deadline of its exchange.
 
     Args:
-        late: what is raised when time is up.
+        late: the exception to raise when time is up.
     """
 
     def __init__(self, timeout: float | None, late: type[Exception]) -> None:
@@ -59,7 +59,7 @@ class Clock:
         self._late = late
 
     def part(self, places: int) -> "Clock":
-        """Of one of so many that are tried one after the other: its share of the time that is left."""
+        """The clock for one of ``places`` that are tried in turn: its share of the remaining time."""
         share = Clock(
             max(0.0, self._end - time.monotonic()) / places if self._end != float("inf") else None, self._late
         )
@@ -67,7 +67,7 @@ class Clock:
         return share
 
     def slice_s(self) -> float:
-        """How long may be waited now.
+        """How long to wait now.
 
         Raises:
             StoppedError: the audit was stopped.
@@ -80,13 +80,13 @@ class Clock:
 
 
 def looked_up(host: str, port: int, clock: Clock) -> list[Any]:
-    """Addresses of a name, as ``getaddrinfo`` gives them; the system's own look-up knows no time-out.
+    """The addresses of a name, as from ``getaddrinfo``, but with a time-out, which the system's look-up
+    lacks.
 
     Raises:
-        OSError: the name is not known.
-        StoppedError, or what the clock raises: it took too long.
+        OSError: the name is unknown. StoppedError, or the clock's exception: it took too long.
     """
-    with suppress(OSError, UnicodeError):  # it is a name, then; an address needs no look-up
+    with suppress(OSError, UnicodeError):  # a name; an address needs no look-up
         return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
     found: list[Any] = []
     trouble = OSError(f"{host} cannot be looked up")
@@ -98,7 +98,7 @@ def looked_up(host: str, port: int, clock: Clock) -> list[Any]:
             found.extend(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
         except OSError as error:
             trouble = error
-        except UnicodeError as error:  # no name that a host can have
+        except UnicodeError as error:  # not a valid host name
             trouble = OSError(str(error))
         finally:
             done.set()

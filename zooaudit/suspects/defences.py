@@ -1,5 +1,4 @@
-"""What a thief may do to questions and answers on the way, to be less recognisable; the
-model behind stays as it is."""
+"""What a thief may do to questions and answers to be less recognisable; the model itself stays as it is."""
 
 import io
 from collections.abc import Callable
@@ -14,7 +13,7 @@ from torch.nn.functional import interpolate
 from zooaudit.seeds import derive
 
 BLURRED = 16
-"""Images that are blurred at once: the convolution unfolds them to 25 times their size."""
+"""Images blurred at a time: the convolution unfolds them to 25 times their size."""
 Change = Callable[[Tensor], Tensor]
 Disguise = Callable[[Tensor, int], Tensor]
 
@@ -29,9 +28,9 @@ def _as_they_are(answers: Tensor, seed: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Defence:
-    """Attributes: questions: what becomes of images float ``[n, c, h, w]`` in [0, 1] before
-    the model sees them. answers: what becomes of its probabilities ``[n, K]`` before they
-    are told; the number seeds what is random, one a model.
+    """Attributes: questions: changes images float ``[n, c, h, w]`` in [0, 1] before the model sees them.
+    answers: changes its probabilities ``[n, K]`` before they are returned; the number seeds randomness, one
+    seed for each model.
     """
 
     name: str
@@ -58,7 +57,7 @@ def noisy(answers: Tensor, deviation: float, seed: int) -> Tensor:
 
 
 def blurred(images: Tensor, deviation: float) -> Tensor:
-    """Gaussian blur of so many pixels."""
+    """Gaussian blur with this standard deviation, in pixels."""
     from torchvision.transforms.functional import gaussian_blur  # takes seconds, which few commands need
 
     return torch.cat([gaussian_blur(part, [5, 5], [deviation, deviation]) for part in images.split(BLURRED)])
@@ -71,7 +70,7 @@ def grainy(images: Tensor, deviation: float) -> Tensor:
 
 
 def halved(images: Tensor) -> Tensor:
-    """Down to half the size and up again, as a service does that has images of one size."""
+    """Halve the size and double it again, as a service does that works at one size."""
     height, width = images.shape[-2:]
     small = interpolate(
         images, size=(-(-height // 2), -(-width // 2)), mode="bilinear", antialias=True, align_corners=False
@@ -80,7 +79,7 @@ def halved(images: Tensor) -> Tensor:
 
 
 def jpeg(images: Tensor, quality: int) -> Tensor:
-    """Each image through JPEG; grey images stay grey."""
+    """Pass each image through JPEG; grey images stay grey."""
     return (
         torch.stack(
             [_through_jpeg(image, quality) for image in (images * 255).round().to(torch.uint8)]
@@ -90,7 +89,7 @@ def jpeg(images: Tensor, quality: int) -> Tensor:
 
 
 def _through_jpeg(image: Tensor, quality: int) -> Tensor:
-    """One uint8 ``[c, h, w]`` image, compressed and read again."""
+    """One uint8 ``[c, h, w]`` image, compressed and decoded."""
     rows = image.permute(1, 2, 0).numpy()
     packed = io.BytesIO()
     Image.fromarray(rows[..., 0] if rows.shape[-1] == 1 else rows).save(packed, "JPEG", quality=quality)
@@ -112,6 +111,6 @@ DEFENCES = (
 )
 """In the order of the table; the first is not a defence."""
 TREATMENTS = tuple(d for d in DEFENCES if d.name in ("blur 0.7", "blur 1.2", "grain 0.1"))
-"""Behind these the models that teach a score are asked too, copies and innocent ones alike:
-what an interface does to images moves every model's answers, and an innocent one behind it
-must not look like a copy (docs/log.md)."""
+"""The models that teach a score, copies and innocent ones alike, are also asked behind these. What an
+interface does to images moves every model's answers, and an innocent model behind it must not look like a
+copy (docs/log.md)."""

@@ -1,9 +1,9 @@
-"""One deadline about a whole exchange with a suspect: look-up, connection, handshake, question, headers,
-body. A time-out for each read, as clients have it, is outlasted by whoever sends a byte now and then; and no
+"""One deadline for a whole exchange with a suspect: look-up, connection, handshake, question, headers, body.
+Usual clients have a time-out for each read, which a server that sends a byte now and then outlasts; and no
 read ends because an audit was stopped.
 
-Whoever asks says until when (``within``) and what stops it (``heeding``); the sockets of :class:`Clocked`
-heed both, whatever is between.
+The caller sets the deadline (``within``) and what stops the exchange (``heeding``); the sockets of
+:class:`Clocked` obey both, whatever is in between.
 """
 
 import os
@@ -19,12 +19,12 @@ import httpcore
 from zooaudit.suspects.deadlines import Clock, looked_up
 
 RECORD = 2**14
-"""Bytes of TLS that are read at once."""
+"""Bytes of TLS read at a time."""
 Result = TypeVar("Result")
 
 
 class Clocked(httpcore.NetworkBackend):
-    """Connections whose every wait heeds the deadline."""
+    """Connections whose every wait obeys the deadline."""
 
     def connect_tcp(
         self,
@@ -41,7 +41,7 @@ class Clocked(httpcore.NetworkBackend):
         except OSError as error:
             raise httpcore.ConnectError(str(error)) from error
         for number, (family, kind, protocol, _, address) in enumerate(found):
-            # One that is not answered (IPv6 that leads nowhere) leaves time for the others.
+            # An address that does not answer (IPv6 that leads nowhere) leaves time for the others.
             own = clock.part(len(found) - number)
             try:
                 return _connected(family, kind, protocol, address, local_address, socket_options or (), own)
@@ -100,7 +100,7 @@ class Plain(httpcore.NetworkStream):
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         clock = Clock(timeout, httpcore.ReadTimeout)
         while True:
-            clock.slice_s()  # even of a suspect that always has more to say
+            clock.slice_s()  # checks the deadline even if the suspect never stops sending
             try:
                 return self._socket.recv(max_bytes)
             except BlockingIOError:
@@ -142,7 +142,7 @@ class Plain(httpcore.NetworkStream):
 
 
 class Encrypted(httpcore.NetworkStream):
-    """A connection in TLS over any other, which may be encrypted itself (a proxy's)."""
+    """A TLS connection over any other, which may itself be encrypted (a proxy's)."""
 
     def __init__(
         self, under: httpcore.NetworkStream, context: ssl.SSLContext, name: str | None, timeout: float | None
@@ -159,7 +159,7 @@ class Encrypted(httpcore.NetworkStream):
             OSError,
             ValueError,
             httpcore.NetworkError,
-        ) as error:  # ValueError: no name that a host can have
+        ) as error:  # ValueError: not a valid host name
             under.close()
             raise httpcore.ConnectError(str(error)) from error
         except BaseException:
@@ -167,7 +167,7 @@ class Encrypted(httpcore.NetworkStream):
             raise
 
     def _through(self, step: Callable[[], Result], end: float | None) -> Result:
-        """A step of TLS, with what it has to send and to read for it."""
+        """Run a step of TLS, with the sending and reading that it needs."""
         while True:
             wanted = False
             try:
@@ -175,7 +175,7 @@ class Encrypted(httpcore.NetworkStream):
             except ssl.SSLWantReadError:
                 wanted = True
             finally:
-                if reply := self._out.read():  # an alert, too
+                if reply := self._out.read():  # alerts too
                     self._under.write(reply, _left(end))
             if not wanted:
                 return result

@@ -1,11 +1,11 @@
 """Open a torch.export .pt2 archive without ever unpickling.
 
 ``torch.export.load`` unpickles sample inputs, custom objects and some weights, evaluates sizes as Python and
-pastes names into source: any of these runs code of the file's author. Here the archive is first copied in
-memory, member by member, keeping the graph (JSON) and plain tensors only: sample inputs are left empty,
-compiled code and extra files dropped. An archive whose tensors need a pickle is refused, and so are one that
-unpacks to far more than it has, and a graph with any text that is not a name, a plain operator or a size. The
-tree of its outputs, which may name types to import, is not let in but made anew, of tuples and dicts.
+pastes names into source: any of these runs code of the file's author. So the archive is first copied in
+memory, member by member, keeping only the graph (JSON) and plain tensors: sample inputs are left empty, and
+compiled code and extra files dropped. Refused are an archive whose tensors need a pickle, one that unpacks to
+far more than its size, and a graph with any text that is not a name, a plain operator or a size. The tree of
+its outputs, which may name types to import, is not copied but rebuilt from tuples and dicts.
 """
 
 import io
@@ -24,19 +24,19 @@ from zooaudit.suspects.described_input import Described
 
 MOST_MEMBERS = 50_000
 MOST_BYTES, MOST_JSON_BYTES = 64 * 2**30, 2**28
-"""Of all members together, and of the graph: GPT-sized ones have some ten MiB."""
+"""Limits for all members together, and for the graph: GPT-sized graphs have some ten MiB."""
 METADATA = ("archive_format", "archive_version", "byteorder", ".data/version", ".data/serialization_id")
 TENSOR_FOLDERS = ("data/weights/", "data/constants/")
 SAMPLE_INPUTS = "data/sample_inputs/model.pt"
 GRAPH = "models/model.json"
 WORD = re.compile(r"[A-Za-z0-9_.+]*")
 LAYER = re.compile(r"[A-Za-z0-9_.+-]*")
-"""Names of layers and weights may have a hyphen: torch looks them up between quotes, and
-pastes them nowhere else."""
+"""Names of layers and weights may have a hyphen: torch looks them up between quotes, and never pastes them
+elsewhere."""
 SYMBOL = r"Symbol\('[A-Za-z0-9_]+'(?:, (?:positive|nonnegative|integer)=True)*\)"
 OPERATOR = (
     r"torch\.ops\.aten\.\w+\.\w+|torch\.sym_(?:max|min|not|int|float)"
-    # no_grad and autocast blocks; their graph is looked at too
+    # no_grad and autocast blocks; their graphs are checked too
     r"|torch\.ops\.higher_order\.wrap_with_(?:set_grad_enabled|autocast)"
     r"|_operator\.(?:getitem|add|sub|mul|floordiv|mod|neg|eq|ne|ge|le|gt|lt)"
 )
@@ -65,8 +65,8 @@ EXPECTED = {
 
 
 class ExportedModule(nn.Module):
-    """An exported graph that can be told ``eval()`` like any module; a graph was frozen in
-    one mode, and itself refuses."""
+    """An exported graph that accepts ``eval()`` like any module; a graph is frozen in one mode, and itself
+    refuses the call."""
 
     def __init__(self, graph: nn.Module, described: Described = Described()) -> None:  # noqa: B008  frozen
         super().__init__()
@@ -77,7 +77,7 @@ class ExportedModule(nn.Module):
         return self.graph(x)
 
     def train(self, mode: bool = True) -> "ExportedModule":
-        """Nothing to switch."""
+        """There is no mode to switch."""
         self.training = mode
         return self
 
@@ -98,7 +98,7 @@ def load_exported(path: Path) -> nn.Module:
 
 
 def _described(program: Any) -> Described:
-    """The only input of a program: its shape and type."""
+    """The shape and type of a program's only input."""
     names = set(program.graph_signature.user_inputs)
     given = [n.meta["val"] for n in program.graph.nodes if n.op == "placeholder" and n.name in names]
     if len(given) != 1 or not isinstance(given[0], Tensor):
@@ -134,9 +134,9 @@ def _without_pickles(path: Path) -> io.BytesIO:
 
 
 def _without_code(path: Path, value: Any, within: str = "") -> Any:
-    """The graph without its free texts (stack traces), or ModelError if any other text in
-    it is more than a name, an operator or a size: torch pastes names into source, has sizes
-    evaluated as Python, and looks operators up by name.
+    """The graph without its free texts (stack traces). Raises ModelError if any other text in it is more than
+    a name, an operator or a size: torch pastes names into source, evaluates sizes as Python, and looks
+    operators up by name.
     """
     if isinstance(value, dict):
         return {
@@ -156,20 +156,20 @@ def _word(path: Path, text: str, within: str = "") -> str:
 
 
 def _unknown(path: Path, text: str, within: str) -> ModelError:
-    """Of a text that nobody knows what torch would make of; most are harmless, and none of them is let in."""
+    """Refuse a text that torch might execute; most such texts are harmless, but none is accepted."""
     expected = EXPECTED.get(
         within, "letters, digits, '_', '.' and '+'" + (", '-'" if ALLOWED.get(within) is LAYER else "")
     )
     hint = "rename it" if within not in EXPECTED else "leave out what is not needed to answer"
     return ModelError(
-        f"{path}: {within or 'a name'} is {text[:80]!r}, which is not let in; expected {expected}: {hint},"
+        f"{path}: {within or 'a name'} is {text[:80]!r}, which is not accepted; expected {expected}: {hint},"
         " and export it again"
     )
 
 
 def _tree_anew(path: Path, text: str) -> str:
-    """The tree of a program's outputs, of tuples and dicts alone, whatever types it names:
-    torch would import these."""
+    """The tree of a program's outputs, rebuilt from tuples and dicts, whatever types it names: torch would
+    import these."""
     try:
         protocol, tree = json.loads(text)
         return json.dumps([int(protocol), _branch(tree)])
@@ -195,7 +195,7 @@ def _branch(tree: dict[str, Any]) -> dict[str, Any]:
     if named and all(isinstance(n, str) and LAYER.fullmatch(n) for n in names):
         return {"type": "builtins.dict", "context": json.dumps(names), "children_spec": children}
     if tree["type"] == "builtins.dict":
-        raise ValueError  # names that are not plain
+        raise ValueError  # names are not plain
     return {"type": "builtins.tuple", "context": "null", "children_spec": children}
 
 

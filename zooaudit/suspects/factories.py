@@ -1,5 +1,5 @@
-"""What builds a module that weights go into: ``package.module:callable``, ``timm:NAME``,
-``torchvision:NAME`` or ``hf:FOLDER``."""
+"""Build a module that weights go into: ``package.module:callable``, ``timm:NAME``, ``torchvision:NAME`` or
+``hf:FOLDER``."""
 
 import importlib
 import sys
@@ -17,12 +17,12 @@ from zooaudit.suspects.named_nets import build_named, is_named
 def call_factory(
     factory: str, weights: Mapping[str, Tensor] | None = None, num_classes: int | None = None
 ) -> nn.Module:
-    """The module that a factory builds: a callable of the user's, a net of timm's or
-    torchvision's, or the net of a folder.
+    """The module that a factory builds: a callable of the user's, a timm or torchvision net, or the net of a
+    folder.
 
     Args:
-        weights: that will go into it: they decide how many classes a net by name has.
-        num_classes: decides that where there are no weights.
+        weights: will go into the module; a named net takes its number of classes from them.
+        num_classes: the number of classes, if there are no weights.
 
     Raises:
         ModelError: there is no such factory, or it fails.

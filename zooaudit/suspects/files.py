@@ -1,4 +1,4 @@
-"""Which files decide what a model answers, and one digest of them all."""
+"""The files that decide what a model answers, and one digest of them all."""
 
 import hashlib
 import json
@@ -13,14 +13,14 @@ from zooaudit.extras import needs
 INDEX = ".safetensors.index.json"
 MOST_INDEX_BYTES = 64 * 2**20
 SETTINGS = ("config.json", "preprocessor_config.json")
-"""Of a folder of Hugging Face's or timm's."""
+"""Read from a folder of Hugging Face's or timm's."""
 
 
 def files_of(path: Path) -> tuple[Path, ...]:
-    """The file itself first; then the weights that it names, or what of a folder is read.
+    """The file itself first; then the weights that it names, or the files of a folder that are read.
 
     Raises:
-        ModelError: one is not there, or lies outside the folder.
+        ModelError: a file is missing, or lies outside the folder.
     """
     if path.is_dir():
         return tuple(path / name for name in SETTINGS if (path / name).is_file()) + weights_in(path)
@@ -30,7 +30,7 @@ def files_of(path: Path) -> tuple[Path, ...]:
 
 
 def digest(files: Iterable[Path]) -> str:
-    """SHA-256 of a single file's content; of several, of their names and digests."""
+    """SHA-256 of a single file's content; for several files, of their names and digests."""
     found = {file: sha256(file) for file in files}
     if len(found) == 1:
         return next(iter(found.values()))
@@ -41,7 +41,7 @@ def digest(files: Iterable[Path]) -> str:
 
 
 def sha256(path: Path) -> str:
-    """Of a file's content."""
+    """SHA-256 of a file's content."""
     with path.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
@@ -76,7 +76,7 @@ def shards(index: Path) -> tuple[Path, ...]:
 
 
 def placed(index: Path) -> Mapping[str, str]:
-    """By tensor: the file that holds it."""
+    """For each tensor, the file that holds it."""
     result = read_json(index, MOST_INDEX_BYTES)
     placed = result.get("weight_map")
     if not isinstance(placed, dict) or not placed or not all(isinstance(v, str) for v in placed.values()):
@@ -87,10 +87,10 @@ def placed(index: Path) -> Mapping[str, str]:
 
 
 def read_json(path: Path, most: int = 2**22) -> dict[str, Any]:
-    """A JSON object.
+    """Read a JSON object.
 
     Raises:
-        ModelError: larger than ``most`` bytes, no JSON, or something else.
+        ModelError: more than ``most`` bytes, or not a JSON object.
     """
     try:
         if path.stat().st_size > most:
@@ -107,10 +107,10 @@ def inside(folder: Path, name: str, whose: Path) -> Path:
     """The file of that name in a folder.
 
     Raises:
-        ModelError: it leads outside, by its name or as a link, or is not there.
+        ModelError: the file is missing, or its name or a link leads outside.
     """
     path = folder / name
-    hub = folder.parent.name == "snapshots"  # a hub's cache: files are links into blobs beside the snapshots
+    hub = folder.parent.name == "snapshots"  # a hub's cache links files into blobs next to the snapshots
     top = (folder.parent.parent if hub else folder).resolve()
     if (
         Path(name).is_absolute()
@@ -128,10 +128,10 @@ def inside(folder: Path, name: str, whose: Path) -> Path:
 
 
 def external(path: Path) -> tuple[Path, ...]:
-    """The files beside an ONNX graph that hold some of its weights.
+    """Files next to an ONNX graph that hold some of its weights.
 
     Raises:
-        ModelError: no ONNX, no package to read it with, or a file that is not there or lies outside.
+        ModelError: not ONNX, no package to read it, or a file is missing or lies outside.
     """
     with needs("onnx", str(path), ModelError):
         import onnx
@@ -147,7 +147,7 @@ def external(path: Path) -> tuple[Path, ...]:
 
 
 def _tensors(model: Any) -> Iterator[Any]:
-    """All tensors of an ONNX model, in whatever part of it."""
+    """All tensors in every part of an ONNX model."""
     graphs = [model.graph, *(g for t in model.training_info for g in (t.initialization, t.algorithm))]
     nodes = [node for function in model.functions for node in function.node]
     while graphs or nodes:

@@ -31,7 +31,7 @@ from zooaudit.suspects.remote import Remote
 from zooaudit.suspects.retry_after import is_loading, wait_of
 from zooaudit.suspects.signers import signer_of
 from zooaudit.suspects.signing import Headers, hidden
-from zooaudit.suspects.statuses import SAID
+from zooaudit.suspects.statuses import SHOWN
 from zooaudit.suspects.tensors import answers, raw
 from zooaudit.suspects.transport import Message, Refusal, Takes
 
@@ -39,7 +39,7 @@ BYTES_A_RESPONSE, BYTES_AN_IMAGE = 2**20, 2**16
 """The longest response that is read."""
 PROTOBUF = "application/grpc"
 UNREACHED = ("failed to connect", "connections to all backends failing", "name resolution", "dns resolution")
-"""What gRPC says itself, of a request that never left."""
+"""gRPC's own messages about a request that never left this machine."""
 PASSING = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "INTERNAL", "UNKNOWN", "ABORTED", "CANCELLED", "DATA_LOSS")
 TOO_LONG = "CLIENT: Received message larger than max"
 
@@ -50,8 +50,8 @@ class GrpcTransport:
     fetch: asks a token server.
 
     Raises:
-        ConfigError: grpcio is not installed, the address names no model, certificates or what signs requests
-            are not there, or a secret would be readable on the way.
+        ConfigError: grpcio is not installed, the address names no model, certificates or secrets for signing
+            are missing, or a secret would be readable in transit.
     """
 
     def __init__(self, remote: Remote, fetch: Fetch) -> None:
@@ -91,13 +91,13 @@ class GrpcTransport:
         remote, wire = self._remote, self._remote.wire
         asked: bytes = metadata_request(self._model, self._version)
         config: dict[str, Any] | Refusal = {}
-        metadata = self._told(METADATA, asked, metadata_of) if wire.metadata else {}
+        metadata = self._described(METADATA, asked, metadata_of) if wire.metadata else {}
         if isinstance(metadata, Refusal):
             return metadata
         if metadata:
-            config = self._told(CONFIG, asked, config_of)  # Triton's alone
+            config = self._described(CONFIG, asked, config_of)  # only Triton has one
         self._fitted = fitted(
-            wire, remote.said, model_of(metadata, config), shape, len(remote.naming.columns)
+            wire, remote.stated, model_of(metadata, config), shape, len(remote.naming.columns)
         )
         return self._fitted.takes
 
@@ -124,7 +124,7 @@ class GrpcTransport:
         return answers(outputs_of(found), self._fitted.wire.output, count)
 
     def _called(self, method: str, body: bytes, count: int) -> bytes | Refusal:
-        """A response; after a 401's like once more with another token."""
+        """A response; after an authentication failure, one more attempt with another token."""
         for again in (True, False):
             signed = self._signer.headers("POST", self._remote.url, "", b"")
             if isinstance(signed, Refusal):
@@ -140,7 +140,7 @@ class GrpcTransport:
         raise AssertionError("the second attempt returns")
 
     def _awaited(self, call: Any) -> bytes:
-        """What a call gives; gRPC itself keeps its deadline."""
+        """The result of a call; gRPC itself keeps its deadline."""
         while True:
             try:
                 found: bytes = call.result(timeout=SLICE_S)
@@ -159,11 +159,11 @@ class GrpcTransport:
         return [(name.lower(), value) for name, value in {**self._remote.headers, **signed}.items()]
 
     def _refusal(self, error: Any, count: int) -> Refusal:
-        """What a status means.
+        """The meaning of a status.
 
         Raises:
-            SuspectError: it will never answer this.
-            AnswersError: it answered at too great a length.
+            SuspectError: the suspect will never answer this.
+            AnswersError: its answer is too long.
         """
         code, text = (
             error.code().name,
@@ -173,16 +173,16 @@ class GrpcTransport:
             ),
         )
         trailers = {k.lower(): v for k, v in error.trailing_metadata() or () if isinstance(v, str)}
-        reason = f"answers {code}" + (f" ({text[:SAID]})" if text else "")
+        reason = f"answers {code}" + (f" ({text[:SHOWN]})" if text else "")
         if text.startswith(TOO_LONG):
-            raise AnswersError.of("more bytes than are read", f"probabilities ({text[:SAID]})")
+            raise AnswersError.of("more bytes than are read", f"probabilities ({text[:SHOWN]})")
         if code in ("INVALID_ARGUMENT", "RESOURCE_EXHAUSTED", "INTERNAL", "UNKNOWN", "OUT_OF_RANGE") and (
             most := most_of(0, text, count)
         ):
             return Refusal(reason, most=most)
         wait_s = wait_of(429, trailers, "")
         if code == "UNAVAILABLE" and any(u in text.lower() for u in UNREACHED):
-            return Refusal(f"cannot be reached ({text[:SAID]})")
+            return Refusal(f"cannot be reached ({text[:SHOWN]})")
         if code in ("UNAVAILABLE", "FAILED_PRECONDITION", "NOT_FOUND") and is_loading(0, text):
             return Refusal(reason, wait_s=wait_s, loading=True)
         if code == "RESOURCE_EXHAUSTED":
@@ -193,10 +193,10 @@ class GrpcTransport:
         hint = f"; is the key in {key}?" if key and code in ("UNAUTHENTICATED", "PERMISSION_DENIED") else ""
         raise SuspectError(f"{self._remote.shown} {reason}{hint}")
 
-    def _told(
+    def _described(
         self, method: str, asked: bytes, read: Callable[[bytes], dict[str, Any]]
     ) -> dict[str, Any] | Refusal:
-        """What it tells of itself; {} if it does not, which it need not."""
+        """The suspect's metadata; {} without any, since it is optional."""
         try:
             found = self._called(method, asked, 1)
             return (

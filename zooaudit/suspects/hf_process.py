@@ -1,4 +1,4 @@
-"""Whether a preprocessor does what its settings say, as we read them."""
+"""Check that a preprocessor does what we read from its settings."""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from zooaudit.suspects.preprocess import Preprocess
 
 PREPROCESSOR = "preprocessor_config.json"
 ROUNDED = 4 / 255
-"""Of pixels, at most, that an 8-bit pipeline's rounding makes."""
+"""The largest difference of pixels that an 8-bit pipeline's rounding makes."""
 
 
 def reason(error: BaseException) -> str:
@@ -19,7 +19,7 @@ def reason(error: BaseException) -> str:
 
 
 def pixel_difference(processor: Any, seen: Input, image_shape: tuple[int, int, int], folder: Path) -> float:
-    """How far the processor's pixels are from ours on images by chance, as a share of the range of pixels.
+    """How far the processor's pixels are from ours on random images, as a share of the range of pixels.
 
     Raises:
         ModelError: farther than rounding explains.
@@ -48,7 +48,7 @@ def pixel_difference(processor: Any, seen: Input, image_shape: tuple[int, int, i
     if theirs.shape != ours.shape:
         found = f"gives {tuple(theirs.shape)} where its settings, as we read them, give {tuple(ours.shape)}"
         raise ModelError(
-            f"{folder / PREPROCESSOR} {found}; say what it does: --contract input.size=... input.resize=..."
+            f"{folder / PREPROCESSOR} {found}; state what it does: --contract input.size=... input.resize=..."
         )
     low, high = seen.range or (0.0, 1.0)
     unit = (high - low) / (torch.tensor(seen.std).view(-1, 1, 1) if seen.std else torch.ones(1))
@@ -56,6 +56,6 @@ def pixel_difference(processor: Any, seen: Input, image_shape: tuple[int, int, i
     if apart > ROUNDED:
         raise ModelError(
             f"{folder / PREPROCESSOR} gives pixels that differ by {apart:.2g} of their range from what its"
-            " settings say, as we read them; say what it does: --contract input.size=... input.mean=..."
+            " settings say, as we read them; state what it does: --contract input.size=... input.mean=..."
         )
     return apart

@@ -1,4 +1,4 @@
-"""What opening a suspect needs to know."""
+"""The parameters for opening a suspect."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,19 +13,19 @@ LEDGERS = Path("ledgers")
 
 @dataclass(frozen=True)
 class How:
-    """What opening a suspect needs to know.
+    """The parameters for opening a suspect.
 
     Attributes:
         kit: id of the kit whose questions are asked.
-        classes: the kit's names of its classes; of a suspect with other classes, as many names as it has.
-        say: is called with what is found out about an API and what is waited for.
+        classes: the kit's names of its classes; for a suspect with other classes, as many placeholders.
+        say: called with what is found out about an API, and with waits.
         described: whether the interface was described, so that its values are taken as they are.
-        budget: queries that an API may be charged over all runs.
+        budget: the most queries that an API may charge, over all runs.
         ledger: an API's; by default a file of its own in ``LEDGERS``.
-        kind: ``ANSWERS`` if the name is of a file of answers.
-        others: whether the suspect's classes are not the kit's, so that their order says nothing.
-        contract: how a file is asked, as far as that is said.
-        local: brings a model that lies elsewhere to this machine's disk.
+        kind: ``ANSWERS`` if the name is that of a file of answers.
+        others: whether the suspect's classes are not the kit's, so that their order means nothing.
+        contract: how a file is asked, as far as stated.
+        local: downloads a model that is stored elsewhere.
         allowed: environment variables whose values a description in a file may have sent to its address;
             ``AWS`` for AWS's credentials.
     """

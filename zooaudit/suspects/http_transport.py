@@ -1,4 +1,4 @@
-"""Questions to a suspect over HTTP."""
+"""Ask a suspect over HTTP."""
 
 import functools
 import logging
@@ -25,7 +25,7 @@ from zooaudit.suspects.remote import Remote
 from zooaudit.suspects.retry_after import object_of
 from zooaudit.suspects.signers import signer_of
 from zooaudit.suspects.signing import Headers, hidden
-from zooaudit.suspects.statuses import SAID, refusal_of, text_of
+from zooaudit.suspects.statuses import SHOWN, refusal_of, text_of
 from zooaudit.suspects.tensors import answers
 from zooaudit.suspects.transport import Message, Refusal, Takes
 from zooaudit.suspects.v2 import HEADER_LENGTH, infer_message, read_outputs
@@ -33,18 +33,18 @@ from zooaudit.suspects.v2 import HEADER_LENGTH, infer_message, read_outputs
 BYTES_A_RESPONSE, BYTES_AN_IMAGE = 2**20, 2**16
 """The longest response that is read."""
 READ = 2**16
-"""Bytes of a refusal that are looked at."""
+"""How many bytes of a refusal are read."""
 LATE = (425, 429, 503)
-"""Of metadata: it may tell later."""
+"""Statuses of metadata that may be available later."""
 
 
 class HttpTransport:
     """Args:
-    remote: where it is and how it is asked.
-    client: made by ``client_of`` unless given; closed by whoever made it.
+    remote: the suspect's address and settings.
+    client: see ``client_of``; its creator closes it.
 
     Raises:
-        ConfigError: what signs its requests is not there, or would be readable on the way.
+        ConfigError: a secret for signing is missing, or would be readable in transit.
     """
 
     def __init__(self, remote: Remote, client: httpx.Client) -> None:
@@ -60,17 +60,17 @@ class HttpTransport:
         if wire.metadata:
             about = urlsplit(remote.url)._replace(query="", fragment="").geturl().removesuffix("/infer")
             root = about.partition("/v2/models/")[0] + "/v2"
-            metadata = self._told(about)
+            metadata = self._described(about)
             if isinstance(metadata, Refusal):
                 return metadata
-            config = self._told(f"{about}/config") if metadata.get("inputs") else {}
+            config = self._described(f"{about}/config") if metadata.get("inputs") else {}
             server = (
-                self._told(root)
+                self._described(root)
                 if metadata.get("inputs") and not wire.tensors and "/v2/models/" in about
                 else {}
             )
             model = model_of(metadata, config, server)
-        self._fitted = fitted(wire, remote.said, model, shape, len(remote.naming.columns))
+        self._fitted = fitted(wire, remote.stated, model, shape, len(remote.naming.columns))
         return self._fitted.takes
 
     def message(self, images: Tensor) -> Message:
@@ -103,7 +103,7 @@ class HttpTransport:
         if 200 <= status < 300:
             if not content.strip():
                 later = (
-                    "; it was taken for later, and asynchronous suspects are not asked"
+                    "; it was accepted for later, but asynchronous suspects are not supported"
                     if status == 202
                     else ""
                 )
@@ -113,7 +113,7 @@ class HttpTransport:
         if refusal := refusal_of(status, response.headers, self._hidden(text), count):
             return refusal
         raise SuspectError(
-            f"{self._remote.shown} answers {status}{self._hint(response)}: {self._hidden(text)[:SAID]}"
+            f"{self._remote.shown} answers {status}{self._hint(response)}: {self._hidden(text)[:SHOWN]}"
         )
 
     def _read(self, headers: Mapping[str, str], content: bytes, kind: str, count: int) -> list[Any]:
@@ -153,8 +153,8 @@ class HttpTransport:
     ) -> tuple[httpx.Response, bytes]:
         return exchanged(self._client, self._remote.timeout_s, method, url, most, signed, message)
 
-    def _told(self, url: str) -> dict[str, Any] | Refusal:
-        """JSON that it tells of itself; {} if it tells nothing, which it need not."""
+    def _described(self, url: str) -> dict[str, Any] | Refusal:
+        """A JSON description of the suspect; {} if there is none, since it is optional."""
         nothing = Message("", b"")
         try:
             signed = self._signed("GET", url, nothing)
@@ -165,7 +165,7 @@ class HttpTransport:
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             return Refusal(f"cannot be reached ({first_line(error)})")
         except httpx.HTTPError as error:
-            return Refusal(f"does not tell of itself ({first_line(error)}; metadata = false asks without)")
+            return Refusal(f"does not describe itself ({first_line(error)}; metadata = false skips this)")
         except InputError:
             return {}
         if response.status_code in LATE and (
@@ -184,8 +184,8 @@ def exchanged(
     signed: Headers,
     message: Message,
 ) -> tuple[httpx.Response, bytes]:
-    """A response and its body in the clear: at most so many bytes, all of it within the time, from the
-    look-up of the name on."""
+    """A response and its decoded body: limited in bytes, and complete before the deadline, which starts with
+    the look-up of the name."""
     headers = {"Accept-Encoding": "identity", **message.headers, **signed} | (
         {"Content-Type": message.kind} if message.kind else {}
     )
@@ -199,15 +199,15 @@ def exchanged(
 
 
 TransportOf = Callable[[Any, httpx.Limits], httpx.BaseTransport]
-"""From what is trusted (``verify``) and the limits."""
+"""Makes a transport from what is trusted (``verify``) and the limits."""
 
 
 def client_of(remote: Remote, transport: TransportOf | None = None) -> httpx.Client:
-    """A client with the suspect's certificates and time-outs. Redirects are not followed; proxies of the
+    """A client with the suspect's certificates and time-outs. Redirects are not followed; proxies from the
     environment are used, unless a transport is given.
 
     Raises:
-        ConfigError: no such certificates.
+        ConfigError: the certificates cannot be read.
     """
     try:
         verify = _trusted(remote.ca)
@@ -218,7 +218,7 @@ def client_of(remote: Remote, transport: TransportOf | None = None) -> httpx.Cli
     limits = httpx.Limits(max_connections=remote.concurrency)
     own = transport(verify, limits) if transport else None
     if keys_of(remote.url):
-        for name in ("httpx", "httpcore"):  # which log whole addresses
+        for name in ("httpx", "httpcore"):  # they log whole addresses
             logging.getLogger(name).setLevel(logging.WARNING)
     client = httpx.Client(
         headers=dict(remote.headers),
@@ -229,7 +229,7 @@ def client_of(remote: Remote, transport: TransportOf | None = None) -> httpx.Cli
         trust_env=own is None,
         follow_redirects=False,
     )
-    # Httpx has no setting for it; what no longer fits is an AttributeError.
+    # Httpx has no setting for this; if its internals change, this raises AttributeError.
     for one in (client._transport, *client._mounts.values()):
         if isinstance(one, httpx.HTTPTransport):
             assert isinstance(one._pool._network_backend, httpcore.NetworkBackend)
@@ -239,7 +239,7 @@ def client_of(remote: Remote, transport: TransportOf | None = None) -> httpx.Cli
 
 @functools.lru_cache(maxsize=4)
 def _trusted(ca: str) -> ssl.SSLContext:
-    """What is trusted; read once, for it takes a while."""
+    """The trusted certificates; read once, since it is slow."""
     trusted = httpx.create_ssl_context(verify=True)
     if ca:
         trusted.load_verify_locations(cafile=ca)
@@ -247,8 +247,8 @@ def _trusted(ca: str) -> ssl.SSLContext:
 
 
 def fetch_of(remote: Remote) -> Fetch:
-    """Asks a token server: with a suspect's time-out and certificates, but with none of its
-    headers, for it is no part of it."""
+    """Ask a token server with a suspect's time-out and certificates, but without its headers, since the
+    server is not part of it."""
 
     def fetch(url: str, headers: Headers, body: bytes) -> tuple[int, Mapping[str, str], str]:
         message = Message(headers["Content-Type"], body)

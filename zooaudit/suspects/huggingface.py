@@ -1,9 +1,8 @@
 """A folder as transformers writes it: an image classifier (``config.json``, safetensors)
 with its own preprocessing.
 
-Local files only, no code of the folder's, no pickles. What ``preprocessor_config.json``
-says becomes a contract, and is held against the processor itself on images by chance: one
-that does anything else is refused.
+Local files only, no code from the folder, no pickles. ``preprocessor_config.json`` becomes a contract, which
+is checked against the processor itself on random images: a processor that does anything else is refused.
 """
 
 import contextlib
@@ -24,14 +23,14 @@ from zooaudit.suspects.weights import refuse_pickle
 
 PREFIX = "hf"
 RESAMPLE: tuple[Any, ...] = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")
-"""By Pillow's number."""
+"""Names of filters by Pillow's number."""
 
 
-def read_folder(folder: Path, said: Input, image_shape: tuple[int, int, int]) -> Raw:
-    """The classifier in a folder.
+def read_folder(folder: Path, stated: Input, image_shape: tuple[int, int, int]) -> Raw:
+    """Read the classifier in a folder.
 
     Args:
-        said: of its input; where it is given, a folder without a preprocessor is taken.
+        stated: the stated input; with it, a folder without a preprocessor is accepted.
         image_shape: of the images that it will be asked.
 
     Raises:
@@ -64,7 +63,7 @@ def read_folder(folder: Path, said: Input, image_shape: tuple[int, int, int]) ->
             ) from error
     _check_whole(module, info, folder)
     grey = getattr(module.config, "num_channels", 3) == 1
-    seen, notes = _preprocessing(folder, said, image_shape, grey)
+    seen, notes = _preprocessing(folder, stated, image_shape, grey)
     return Raw(
         module,
         seen,
@@ -74,10 +73,10 @@ def read_folder(folder: Path, said: Input, image_shape: tuple[int, int, int]) ->
 
 
 def empty(folder: Path) -> nn.Module:
-    """The net that a folder's ``config.json`` describes, with any weights: a factory for twins.
+    """The net that a folder's ``config.json`` describes, with random weights: a factory for twins.
 
     Raises:
-        ModelError: there is none that transformers knows.
+        ModelError: transformers knows no such net.
     """
     transformers = library("transformers", str(folder))
     _check_named(read_json(folder / "config.json"), folder)
@@ -99,7 +98,7 @@ def empty(folder: Path) -> nn.Module:
 
 
 def _check_named(data: Mapping[str, Any], folder: Path) -> None:
-    """Refuse a net of timm's by an address: it would be downloaded."""
+    """Refuse a timm net that is named by an address, since it would be downloaded."""
     name = data.get("architecture")
     if data.get("model_type") == "timm_wrapper" and not library("timm", str(folder)).is_model(str(name)):
         raise ModelError(
@@ -110,7 +109,7 @@ def _check_named(data: Mapping[str, Any], folder: Path) -> None:
 
 @contextlib.contextmanager
 def _quiet(transformers: Any) -> Iterator[None]:
-    """Without warnings and bars, which say of missing weights what is an error here; and without the network,
+    """Without warnings and progress bars, as missing weights are an error here; and without the network,
     whatever a folder names."""
     logging, hub = transformers.utils.logging, library("huggingface_hub.constants", "transformers")
     online, hub.HF_HUB_OFFLINE = hub.HF_HUB_OFFLINE, True
@@ -127,7 +126,7 @@ def _quiet(transformers: Any) -> Iterator[None]:
 
 
 def _check_whole(module: nn.Module, info: Mapping[str, Any], folder: Path) -> None:
-    """Transformers fills what is missing with numbers by chance."""
+    """Refuse missing weights, which transformers would fill with random numbers."""
     missing, other = sorted(info.get("missing_keys", ())), sorted(map(str, info.get("mismatched_keys", ())))
     if missing or other:
         lacks = f"lack {missing[0]}" if missing else f"hold {other[0]} in another shape"
@@ -144,22 +143,22 @@ def _check_whole(module: nn.Module, info: Mapping[str, Any], folder: Path) -> No
 def _labels(config: Any) -> tuple[str, ...]:
     result = getattr(config, "id2label", None) or {}
     names = tuple(str(result[key]) for key in sorted(result, key=int))
-    # transformers' words for no names.
+    # transformers' default names, which say nothing.
     return () if all(name == f"LABEL_{i}" for i, name in enumerate(names)) else names
 
 
 def _preprocessing(
-    folder: Path, said: Input, image_shape: tuple[int, int, int], grey: bool
+    folder: Path, stated: Input, image_shape: tuple[int, int, int], grey: bool
 ) -> tuple[Contract, tuple[str, ...]]:
-    """The contract that a folder's processor comes to; ``grey``: of a net that takes one channel."""
+    """The contract of a folder's processor; ``grey``: for a net with one channel."""
     channels = Contract(Input(channels="grey" if grey else ""))
-    if said.size and (said.mean or said.range):
-        return channels, ()  # all the rest is said
+    if stated.size and (stated.mean or stated.range):
+        return channels, ()  # everything else is stated
     if not (folder / PREPROCESSOR).is_file():
-        if said != Input():
+        if stated != Input():
             return channels, ()
         raise ModelError(
-            f"{folder} has no {PREPROCESSOR}, so nobody knows how it wants its images; say so, for example "
+            f"{folder} has no {PREPROCESSOR}, so its preprocessing is unknown; state it, for example "
             "--contract 'input.size=[224, 224]' input.resize=shorter 'input.mean=[0.5]' 'input.std=[0.5]'"
         )
     transformers = library("transformers", str(folder))
@@ -175,7 +174,7 @@ def _preprocessing(
     seen = _seen(processor, folder, grey)
     apart = pixel_difference(processor, seen, (1 if grey else 3, *image_shape[1:]), folder)
     note = (
-        f"{PREPROCESSOR}: {type(processor).__name__}, whose pixels differ by rounding from ours, by"
+        f"{PREPROCESSOR}: {type(processor).__name__}, whose pixels differ from ours by rounding, by"
         f" {apart:.2g} of the range at most"
     )
     more = (
@@ -215,7 +214,7 @@ def _resizing(result: Any, folder: Path) -> dict[str, Any]:
     filter_ = RESAMPLE[number] if 0 <= number < len(RESAMPLE) else ""
     if size is None or not filter_:
         raise ModelError(
-            f"{folder / PREPROCESSOR} has size {result('size')}, resample {number}; say what it does:"
+            f"{folder / PREPROCESSOR} has size {result('size')}, resample {number}; state what it does:"
             " --contract input.size=..."
         )
     if len(size) == 1 and result("crop_pct") is not None and result("do_center_crop") is None:  # ConvNeXt's

@@ -1,5 +1,5 @@
-"""What a suspect was asked and what it answered, on disk as it happens: an audit that was cut off asks no
-image again that was answered, and never more than its budget."""
+"""A suspect's questions and answers, written to disk as they come: after an interruption no answered image is
+asked again, and the budget holds over all runs."""
 
 import contextlib
 import errno
@@ -34,22 +34,22 @@ CREATE TABLE IF NOT EXISTS requests (
 CREATE TABLE IF NOT EXISTS seen (told TEXT PRIMARY KEY);
 """
 SENT, ANSWERED, REFUSED, LOST = "sent", "answered", "refused", "lost"
-"""Outcomes of a request. What is sent or lost may have been answered, and paid for: it
-counts. What was refused does not."""
+"""Outcomes of a request. A request that was sent or lost may have been answered, and paid for, so it counts.
+A refused one does not."""
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 PASSING = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY)
 ADD_TIME = "ALTER TABLE answers ADD COLUMN at REAL"
-"""Of ledgers of before: when their answers came is not known."""
+"""Upgrade of older ledgers, which lack the times of answers."""
 Counted = Callable[[int], None]
 
 
 def uncounted(images: int) -> None:
-    """Count nothing."""
+    """The default: count nothing."""
 
 
 def nothing() -> None:
-    """Tell nobody."""
+    """The default: report nothing."""
 
 
 def name_of(image: Tensor) -> str:
@@ -58,20 +58,20 @@ def name_of(image: Tensor) -> str:
 
 
 class Ledger:
-    """One suspect's, in a SQLite file; for many threads, and one process at a time. What was written outlives
-    the process, even by kill -9; of a machine that loses its power the last moments may be missing.
+    """The ledger of one suspect, in a SQLite file; for many threads of one process at a time. What was
+    written survives kill -9; a power failure may lose the last moments.
 
     Args:
-        path: made if it is not there.
-        about: whose answers these are (kit, address, settings). A ledger of others is refused.
-        budget: images that may be charged at most, over all runs.
-        counted: is called with images before they are charged, and may raise to keep them from being sent; of
-            those that were refused it is told with a minus.
-        got_on: is called with each request that was answered.
-        called: in errors, by whom may not know where it is; "" for its path.
+        path: created if missing.
+        about: the kit, address and settings that the answers depend on. A ledger of others is refused.
+        budget: the most images that may be charged, over all runs.
+        counted: called with the number of images before they are charged; may raise to stop them. Called with
+            a negative number for images that were refused.
+        got_on: called after each answered request.
+        called: the ledger's name in errors, if the reader must not see its path; "" for the path.
 
     Raises:
-        InputError: the file is not a ledger, or another suspect's.
+        InputError: the file is not a ledger, or is another suspect's.
         BusyError: another process is asking this suspect.
         FormatError: a newer zooaudit wrote it.
     """
@@ -103,7 +103,7 @@ class Ledger:
             fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             self._held.close()
-            raise BusyError(f"another audit is asking by {self._called}; wait for it, or stop it") from error
+            raise BusyError(f"another audit is using {self._called}; wait for it, or stop it") from error
         opened: sqlite3.Connection | None = None
         try:
             self._db = opened = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
@@ -112,7 +112,7 @@ class Ledger:
                 self._db.execute(ADD_TIME)
             claim_format(opened, FORMAT, self._called)
             self._of(json.dumps(about, sort_keys=True))
-            # Under way when a run ended.
+            # These were in flight when a run ended.
             self._db.execute("UPDATE requests SET outcome = ? WHERE outcome = ?", (LOST, SENT))
         except BaseException as error:
             if opened:
@@ -127,7 +127,7 @@ class Ledger:
         if known is None:
             self._db.execute("INSERT INTO about VALUES (?)", (about,))
         elif known != about:
-            raise InputError(f"{self._called} is of {without_keys(known)}; expected {about}{self._else}")
+            raise InputError(f"{self._called} is for {without_keys(known)}; expected {about}{self._else}")
 
     def close(self) -> None:
         self._db.close()
@@ -163,9 +163,8 @@ class Ledger:
             )
 
     def saw(self, notes: Sequence[str]) -> bool:
-        """Keep what the suspect told of itself before it was asked, a line each. Returns
-        whether it told something else in a run before: its answers then came about behind
-        several readings, and ``seen`` has all of them."""
+        """Store the suspect's description of itself, a line each. Returns whether an earlier run saw another
+        one: then its answers were read in several ways, and ``seen`` lists all descriptions."""
         with self._lock, self._writing(), self._transaction():
             before = self._seen()
             self._db.executemany("INSERT OR IGNORE INTO seen VALUES (?)", [(line,) for line in notes])
@@ -173,7 +172,7 @@ class Ledger:
 
     @property
     def seen(self) -> tuple[str, ...]:
-        """All that the suspect told of itself, in the order in which it did."""
+        """All lines of the suspect's descriptions of itself, in the order in which they came."""
         with self._lock:
             return self._seen()
 
@@ -181,7 +180,7 @@ class Ledger:
         return tuple(str(row[0]) for row in self._db.execute("SELECT told FROM seen ORDER BY rowid"))
 
     def known(self, names: list[str]) -> dict[str, tuple[Tensor, Form]]:
-        """Answers there are: a row float32 ``[K]``, and its form, as told by ``Naming``."""
+        """Stored answers: a row float32 ``[K]``, and its form, as ``Naming`` reports it."""
         found = {}
         with self._lock:
             for name in names:
@@ -192,7 +191,7 @@ class Ledger:
         return found
 
     def came(self, names: Iterable[str]) -> list[float | None]:
-        """When the answers to these came, seconds since 1970; None where that is not known."""
+        """When the answers to these questions came, seconds since 1970; None if unknown."""
         with self._lock:
             rows = (
                 self._db.execute("SELECT at FROM answers WHERE image = ?", (name,)).fetchone()
@@ -201,11 +200,11 @@ class Ledger:
             return [row[0] for row in rows if row]
 
     def charge(self, images: int) -> int:
-        """Before a request is sent: count its images. Returns the request's number.
+        """Count a request's images before it is sent. Returns the request's number.
 
         Raises:
-            SuspectError: they are more than the budget leaves.
-            NotWrittenError: there is no room to write them down.
+            SuspectError: the budget does not cover them.
+            NotWrittenError: the ledger cannot be written.
         """
         with self._lock, self._writing():
             spent = self._spent()
@@ -224,7 +223,7 @@ class Ledger:
             return number
 
     def answered(self, number: int, names: list[str], rows: Tensor, form: Form) -> None:
-        """A request's answers have come."""
+        """Store a request's answers."""
         now = time.time()
         packed = [(n, r.numpy().astype("<f4").tobytes(), form, now) for n, r in zip(names, rows, strict=True)]
         with self._lock, self._writing(), self._transaction():
@@ -235,7 +234,7 @@ class Ledger:
         self._got_on()
 
     def not_answered(self, number: int, outcome: str) -> None:
-        """A request was ``REFUSED``, or is ``LOST``."""
+        """Mark a request as ``REFUSED`` or ``LOST``."""
         with self._lock, self._writing():
             self._db.execute("UPDATE requests SET outcome = ? WHERE number = ?", (outcome, number))
             if outcome == REFUSED:
@@ -259,13 +258,13 @@ class Ledger:
         try:
             yield
         except BaseException:
-            with contextlib.suppress(sqlite3.OperationalError):  # a full disk has ended it already
+            with contextlib.suppress(sqlite3.OperationalError):  # a full disk has already ended it
                 self._db.execute("ROLLBACK")
             raise
         self._db.execute("COMMIT")
 
 
 def _unusable(error: sqlite3.DatabaseError, otherwise: str) -> Exception:
-    """A full disk, or one that cannot be read, is no damage to the file: it goes on as what it is."""
+    """A full or unreadable disk is not damage to the file, so it gets another error."""
     passing = isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF in PASSING
     return NotWrittenError(f"a ledger cannot be written: {error}") if passing else InputError(otherwise)

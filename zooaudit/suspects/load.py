@@ -1,9 +1,9 @@
-"""Load a user's model, of whatever kind its files are, and put it behind its contract.
-Nothing is ever unpickled.
+"""Load a user's model from files of any supported kind, and put it behind its contract. Nothing is ever
+unpickled.
 
 Kinds: safetensors weights, sharded or not, with a factory (:mod:`zooaudit.suspects.factories`); a
-torch.export ``.pt2``; an ``.onnx`` graph; a folder of transformers' or timm's. What the files say of
-preprocessing and classes is taken and told; what the user says wins.
+torch.export ``.pt2``; an ``.onnx`` graph; a folder of transformers' or timm's. Preprocessing and classes are
+read from the files and reported; what the user states takes precedence.
 """
 
 from collections.abc import Callable
@@ -30,17 +30,17 @@ from zooaudit.suspects.preprocess import Preprocess
 from zooaudit.suspects.raw import Raw
 from zooaudit.suspects.weights import put_weights, read_weights, refuse_pickle
 
-BY_CONTRACT = "if it wants other images, say so by --contract"
+BY_CONTRACT = "if it expects other images, state that by --contract"
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What a model will be asked, and how it is to be understood.
+    """What a model will be asked, and how its answers are read.
 
     Attributes:
         image_shape: (channels, height, width) of the images.
-        classes: the kit's names of its classes; their numbers where they have none.
-        contract: as it is said; what is not said may be seen from the model.
+        classes: the kit's names of its classes; their numbers if they have no names.
+        contract: as stated; the rest may be inferred from the model.
         reading: of its outputs, see :class:`~zooaudit.suspects.blackbox.TorchBlackBox`.
     """
 
@@ -52,12 +52,12 @@ class Asked:
 
 @dataclass(frozen=True, eq=False)
 class Loaded:
-    """A model that gives logits or probabilities ``[n, K]`` of the kit's classes for images
-    ``[n, c, h, w]`` in [0, 1].
+    """A model that returns logits or probabilities ``[n, K]`` of the kit's classes for images ``[n, c, h,
+    w]`` in [0, 1].
 
     Attributes:
-        contract: what is done: what was said and what was seen.
-        notes: what was seen of it, a line each.
+        contract: the effective one: stated fields and inferred ones.
+        notes: what was inferred, a line each.
         raw: the model before its contract, to try others on.
     """
 
@@ -74,7 +74,7 @@ def load_model(
     num_classes: int,
     contract: Contract = Contract(),  # noqa: B008
 ) -> nn.Module:
-    """As ``load``, of a model whose classes have no names: the module alone."""
+    """As ``load``, for a model whose classes have no names: only the module."""
     return load(path, factory, Asked(image_shape, tuple(map(str, range(num_classes))), contract)).module
 
 
@@ -83,19 +83,19 @@ def load(path: Path, factory: str | None, asked: Asked) -> Loaded:
 
     Args:
         path: a file or a folder.
-        factory: of weights: what builds the module that they go into.
+        factory: for weights: what builds the module that they go into.
 
     Raises:
-        ModelError: what is wrong with the file, the factory, the weights or the output, and
-            what was expected.
+        ModelError: the file, the factory, the weights or the output are wrong; the message says what was
+            expected.
         ConfigError: the contract does not fit the model, the images or the classes.
     """
     return fitted(read(path, factory, asked), asked, str(path))
 
 
 def read(path: Path, factory: str | None, asked: Asked) -> Raw:
-    """The model as its files have it, before any contract."""
-    said = asked.contract.input
+    """Read the model from its files, before any contract."""
+    stated = asked.contract.input
     if path.is_dir():
         return _folder(path, asked)
     if not path.is_file():
@@ -105,7 +105,7 @@ def read(path: Path, factory: str | None, asked: Asked) -> Raw:
     refuse_pickle(path)
     if factory is None:
         raise ModelError(
-            f"{path} holds weights only; say how to build the model: --factory package.module:factory,"
+            f"{path} holds only weights; state how to build the model: --factory package.module:factory,"
             " timm:NAME, torchvision:NAME, or hf:FOLDER with its config.json"
         )
     weights = read_weights(path)
@@ -114,8 +114,8 @@ def read(path: Path, factory: str | None, asked: Asked) -> Raw:
     if is_named(factory) and factory.startswith("timm:"):
         return Raw(
             module,
-            timm_seen(module, said),
-            notes=(f"{factory}: preprocessing as timm's pretrained_cfg says",),
+            timm_seen(module, stated),
+            notes=(f"{factory}: preprocessing from timm's pretrained_cfg",),
         )
     return Raw(module)
 
@@ -126,7 +126,7 @@ def _exported(path: Path, asked: Asked) -> Raw:
 
 
 def _graph(path: Path, asked: Asked) -> Raw:
-    files.external(path)  # refused before anything is read from elsewhere
+    files.external(path)  # refuses outside files before anything is read
     graph = OnnxModule(path, asked.contract.input.name, asked.contract.classes.names or asked.classes)
     return Raw(graph, described=graph.described)
 
@@ -135,7 +135,7 @@ READERS: dict[str, Callable[[Path, Asked], Raw]] = {
     ".pt2": _exported,
     ".onnx": _graph,
 }
-"""Of whole models in one file, by its ending. A reader unpickles nothing and runs no code of the file's."""
+"""Readers of whole models in one file, by its ending. They unpickle nothing and run no code from the file."""
 KINDS = (
     f"a .safetensors, {' or '.join(READERS)} file, a .safetensors.index.json, or a folder of transformers' or"
     " timm's"
@@ -156,7 +156,7 @@ def fitted(raw: Raw, asked: Asked, name: str) -> Loaded:
     raw.module.eval().requires_grad_(False)
     contract, seen, notes = asked.contract, raw.seen, raw.notes
     if contract.input.size and seen.input.size and contract.input.size != seen.input.size:
-        notes += ("what was said of size and resizing is done instead",)
+        notes += ("the stated size and resizing are used instead",)
     shape, more = seen_input(raw.described, asked.image_shape, contract.over(seen).input, name)
     contract = contract.over(seen).over(Contract(shape))
     columns, labelled = _columns(raw, asked, name)
@@ -190,12 +190,12 @@ def _settled(
 
 
 def _columns(raw: Raw, asked: Asked, name: str) -> tuple[tuple[int, ...], tuple[str, ...]]:
-    """Where the model has the kit's classes: as is said, or by its own names of them."""
-    said, kit = asked.contract.classes, asked.classes
-    if said != Classes():
-        if said.missing and raw.labels and not said.names:
-            said = replace(said, names=raw.labels)
-        return said.of(kit), ()
+    """The column of each of the kit's classes: as stated, or by the model's own names."""
+    stated, kit = asked.contract.classes, asked.classes
+    if stated != Classes():
+        if stated.missing and raw.labels and not stated.names:
+            stated = replace(stated, names=raw.labels)
+        return stated.of(kit), ()
     if not raw.labels:
         return (), ()
     places = [Classes(names=raw.labels).place(k) for k in kit]
@@ -203,7 +203,7 @@ def _columns(raw: Raw, asked: Asked, name: str) -> tuple[tuple[int, ...], tuple[
     if found == len(kit):
         moved = places != list(range(len(kit)))
         note = (
-            f"its classes are found by name, in another order or among {len(raw.labels)}"
+            f"its classes are matched by name, in another order or among {len(raw.labels)}"
             if moved or len(raw.labels) > len(kit)
             else ""
         )
@@ -211,14 +211,14 @@ def _columns(raw: Raw, asked: Asked, name: str) -> tuple[tuple[int, ...], tuple[
     if found == 0 and len(raw.labels) == len(kit):
         return (), (
             (
-                f"its names of classes ({raw.labels[0]}, ...) are not the kit's ({kit[0]}, ...): taken to be"
-                " in the kit's order"
+                f"its class names ({raw.labels[0]}, ...) are not the kit's ({kit[0]}, ...): assumed to have"
+                " the kit's order"
             ),
         )
     lost = [k for k, p in zip(kit, places, strict=True) if p == MISSING]
     raise ConfigError(
         f"{name} has {len(raw.labels)} classes ({', '.join(raw.labels[:3])}, ...), and of the kit's"
-        f" {len(kit)} lacks {len(lost)} by name: {', '.join(lost[:3])}; say where it has each: --contract"
+        f" {len(kit)} lacks {len(lost)} by name: {', '.join(lost[:3])}; state the column of each: --contract"
         " classes.columns=[...], or classes.missing=[...]"
     )
 
@@ -243,8 +243,8 @@ def try_out(
     name: str,
     reading: Reading = "any",
 ) -> None:
-    """Ask a module for the labels of a few blank images; raise ModelError if it does not
-    give probabilities or logits for each."""
+    """Ask a module for the labels of a few blank images; raise ModelError if it does not return probabilities
+    or logits for each."""
     for count in (2, 3):
         images = torch.full((count, *image_shape), 0.5)
         outputs: Tensor = _outputs(module, lambda given=images: given, count, image_shape, name)
@@ -252,8 +252,8 @@ def try_out(
 
 
 def gradients(module: nn.Module, image_shape: tuple[int, int, int], name: str) -> None:
-    """Raise ModelError if a victim's answers have no gradients for its images, which its
-    UAP is crafted by."""
+    """Raise ModelError if a victim's answers have no gradients with respect to its images; crafting a UAP
+    needs them."""
     images = torch.rand(2, *image_shape, generator=torch.Generator().manual_seed(0)).requires_grad_()
     with torch.enable_grad():
         outputs = module(images)

@@ -1,4 +1,4 @@
-"""What a v2 model tells of itself, heeded before it is asked: datatype, shape, names, largest batch. Pure."""
+"""Apply a v2 model's metadata before it is asked: datatype, shape, names, largest batch. Pure."""
 
 import math
 from collections.abc import Sequence
@@ -12,13 +12,13 @@ from zooaudit.suspects.transport import Takes
 from zooaudit.suspects.wire import Wire
 
 BINARY = ("FP16", "BF16")
-"""Types that some servers take in the binary form only."""
+"""Types that some servers accept only in the binary form."""
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """How a suspect is asked, by its description and by what it told; ``binary``: with
-    tensors in the binary form, over HTTP."""
+    """How a suspect is asked, by its description and its metadata; ``binary``: with tensors in the binary
+    form, over HTTP."""
 
     wire: Wire
     shaped: Shaped
@@ -27,20 +27,20 @@ class Fitted:
 
 
 def fitted(
-    wire: Wire, said: frozenset[str], model: Model, image: tuple[int, int, int], columns: int
+    wire: Wire, stated: frozenset[str], model: Model, image: tuple[int, int, int], columns: int
 ) -> Fitted:
-    """Bring together what was described and what the model told.
+    """Combine the user's description with the model's metadata.
 
     Args:
-        said: settings that the description has itself.
+        stated: settings that the description contains.
         image: (channels, height, width) of the questions.
-        columns: numbers that an answer is expected to have.
+        columns: how many numbers an answer should have.
 
     Raises:
-        ConfigError: they contradict each other; names the setting that settles it.
+        ConfigError: the two contradict each other; the message names the setting that resolves it.
     """
     chosen = _input(wire, model.inputs, image)
-    shaped, batch = _shaped(wire, said, chosen, image, model.most == 0)
+    shaped, batch = _shaped(wire, stated, chosen, image, model.most == 0)
     output = _output(wire, model.outputs, columns)
     exact = batch if batch > 1 else 0
     most = 1 if not shaped.batched or batch == 1 else exact or (model.most or 0)
@@ -80,7 +80,7 @@ def _input(wire: Wire, inputs: Sequence[TensorInfo], image: tuple[int, int, int]
     )
     if len(fitting) != 1:
         raise ConfigError(
-            f"the model has the inputs {there}; say which takes the images: input ="
+            f"the model has the inputs {there}; state which takes the images: input ="
             f" {(fitting or inputs)[0].name!r}"
         )
     return fitting[0]
@@ -105,7 +105,7 @@ def _output(wire: Wire, outputs: Sequence[TensorInfo], columns: int) -> TensorIn
     )
     if len(fitting) != 1:
         raise ConfigError(
-            f"the model has the outputs {there}; say which tells the classes: output ="
+            f"the model has the outputs {there}; state which gives the classes: output ="
             f" {(fitting or outputs)[0].name!r}"
         )
     return fitting[0]
@@ -126,18 +126,20 @@ def _fits(shape: tuple[int, ...], image: tuple[int, int, int]) -> bool:
 
 
 def _shaped(
-    wire: Wire, said: frozenset[str], reduced: TensorInfo, image: tuple[int, int, int], bare: bool
+    wire: Wire, stated: frozenset[str], reduced: TensorInfo, image: tuple[int, int, int], bare: bool
 ) -> tuple[Shaped, int]:
-    """How images are shaped, and the batch if it is fixed (else -1)."""
+    """The shape of images as input, and the batch if it is fixed (else -1)."""
     datatype = _datatype(wire, reduced)
     if datatype == "BYTES":
         rank = len(reduced.shape or (0,))
         batch = reduced.shape[0] if reduced.shape and rank > 1 else -1
         return Shaped(datatype=datatype, column=rank > 1), batch
-    plain = Shaped(wire.layout, _scale(wire, said, datatype), wire.offset, datatype)
+    plain = Shaped(wire.layout, _scale(wire, stated, datatype), wire.offset, datatype)
     if reduced.shape is None:
         return plain, -1
-    asked = [(layout, dims) for layout, dims in _dims(image) if layout == wire.layout or "layout" not in said]
+    asked = [
+        (layout, dims) for layout, dims in _dims(image) if layout == wire.layout or "layout" not in stated
+    ]
     asked.sort(key=lambda one: one[0] != wire.layout)
     for layout, dims in asked:
         if _same(reduced.shape[1:], dims):
@@ -145,12 +147,13 @@ def _shaped(
     for layout, dims in asked:
         if _same(reduced.shape, dims) and (bare or reduced.shape[0] > 0):
             return replace(plain, layout=layout, dims=dims, batched=False), -1
-    raise ConfigError(_unfit(wire, said, reduced, image))
+    raise ConfigError(_unfit(wire, stated, reduced, image))
 
 
-def _unfit(wire: Wire, said: frozenset[str], reduced: TensorInfo, image: tuple[int, int, int]) -> str:
+def _unfit(wire: Wire, stated: frozenset[str], reduced: TensorInfo, image: tuple[int, int, int]) -> str:
     found = (
-        f"the model's input {reduced} takes no images of {' x '.join(map(str, image))} (channels, height,"
+        f"the model's input {reduced} does not take images of {' x '.join(map(str, image))} (channels,"
+        " height,"
         " width)"
     )
     other = [
@@ -158,11 +161,11 @@ def _unfit(wire: Wire, said: frozenset[str], reduced: TensorInfo, image: tuple[i
         for layout, dims in _dims(image)
         if reduced.shape and (_same(reduced.shape[1:], dims) or _same(reduced.shape, dims))
     ]
-    if "layout" in said and other:
-        return f"{found} in the layout {wire.layout}; give layout = {other[0]!r}, or none"
+    if "layout" in stated and other:
+        return f"{found} in the layout {wire.layout}; give layout = {other[0]!r}, or leave it out"
     return (
         f"{found} in any of the layouts {', '.join(LAYOUTS)}; resize them to its shape, or give metadata ="
-        " false if it tells a wrong one"
+        " false if its metadata is wrong"
     )
 
 
@@ -170,29 +173,30 @@ def _datatype(wire: Wire, reduced: TensorInfo) -> str:
     if wire.datatype and reduced.datatype and wire.datatype != reduced.datatype:
         raise ConfigError(
             f"datatype is {wire.datatype!r}, but the model's input is {reduced}; give datatype ="
-            f" {reduced.datatype!r}, or none"
+            f" {reduced.datatype!r}, or leave it out"
         )
     datatype = wire.datatype or reduced.datatype or USUAL
     if datatype not in (*NUMBERS, "BYTES"):
         raise ConfigError(
-            f"the model's input {reduced} takes no images; say which does: input = ..., or give datatype ="
+            f"the model's input {reduced} does not take images; state which does: input = ..., or give"
+            " datatype ="
             f" {USUAL!r}"
         )
     return datatype
 
 
-def _scale(wire: Wire, said: frozenset[str], datatype: str) -> float:
-    if not is_whole(datatype) or "scale" in said:
+def _scale(wire: Wire, stated: frozenset[str], datatype: str) -> float:
+    if not is_whole(datatype) or "scale" in stated:
         if is_whole(datatype) and wire.scale <= 1:
             raise ConfigError(
-                f"scale is {wire.scale:g}, but the model takes {datatype}, of which pixels would be 0 or 1;"
+                f"scale is {wire.scale:g}, but the model takes {datatype}, in which pixels would be 0 or 1;"
                 " give scale = 255"
             )
         return wire.scale
     if datatype == "INT8":
         raise ConfigError(
-            "the model takes INT8, and its metadata does not tell of which pixels; give scale and offset, as"
-            " in 255 and -128"
+            "the model takes INT8, and its metadata does not say how pixels map to it; give scale and offset,"
+            " for example 255 and -128"
         )
     return 255.0
 
@@ -206,10 +210,10 @@ def _notes(
 ) -> list[str]:
     notes = []
     if shaped.datatype == "BYTES":
-        notes.append("images go as PNG files (BYTES), over HTTP without the binary form as base64")
+        notes.append("images are sent as PNG files (BYTES), over HTTP without the binary form as base64")
     elif shaped.datatype != USUAL:
         notes.append(
-            f"pixels go as {shaped.datatype}"
+            f"pixels are sent as {shaped.datatype}"
             + (f", times {shaped.scale:g}" if shaped.scale != wire.scale else "")
         )
     if shaped.layout != wire.layout:

@@ -1,4 +1,4 @@
-"""What an API tells of its model, read."""
+"""Read an API's description of its model."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,14 +6,14 @@ from typing import Any
 from zooaudit.suspects.tensors import Shaped
 
 LONGEST = 64
-"""Tensors, and dimensions of one, that are looked at."""
+"""How many tensors are read, and how many dimensions of one."""
 RECORDED = 500
-"""Characters of what was told that are kept."""
+"""How many characters of the description are kept."""
 
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """A tensor as a model tells of it; "" and None are what it does not tell."""
+    """A tensor as the model describes it; "" and None for what is left out."""
 
     name: str
     datatype: str = ""
@@ -25,10 +25,10 @@ class TensorInfo:
 
 @dataclass(frozen=True)
 class Model:
-    """A model as it tells of itself.
+    """A model as it describes itself.
 
     Attributes:
-        most: largest batch; None if it does not say, 0 if it knows of no batches.
+        most: largest batch; None if unknown, 0 if the model does not batch.
         binary: whether it takes the binary form over HTTP.
     """
 
@@ -39,8 +39,7 @@ class Model:
 
 
 def model_of(metadata: Any, config: Any = None, server: Any = None) -> Model:
-    """From JSON that may be anything: a model's metadata, its configuration (Triton), its
-    server's metadata."""
+    """Read a model from arbitrary JSON: its metadata, its configuration (Triton), its server's metadata."""
     metadata, config, server = (v if isinstance(v, dict) else {} for v in (metadata, config, server))
     most, extensions = config.get("max_batch_size"), server.get("extensions")
     return Model(
@@ -53,13 +52,13 @@ def model_of(metadata: Any, config: Any = None, server: Any = None) -> Model:
 
 def _tensors(found: Any) -> tuple[TensorInfo, ...]:
     return (
-        tuple(_told(t) for t in found[:LONGEST] if isinstance(t, dict) and isinstance(t.get("name"), str))
+        tuple(_tensor(t) for t in found[:LONGEST] if isinstance(t, dict) and isinstance(t.get("name"), str))
         if isinstance(found, list)
         else ()
     )
 
 
-def _told(tensor: dict[str, Any]) -> TensorInfo:
+def _tensor(tensor: dict[str, Any]) -> TensorInfo:
     kind, shape = tensor.get("datatype"), tensor.get("shape")
     whole = (
         isinstance(shape, list)
@@ -72,8 +71,7 @@ def _told(tensor: dict[str, Any]) -> TensorInfo:
 
 
 def record(shaped: Shaped, model: Model, chosen: TensorInfo, output: TensorInfo | None) -> tuple[str, ...]:
-    """What was told of the tensors that are used, and how pixels go: behind which reading
-    answers came about."""
+    """The tensors in use as described, and how pixels are sent: the settings that the answers depend on."""
     rows = [
         f"input {chosen}",
         f"output {output}" if output else "",
@@ -91,5 +89,5 @@ def record(shaped: Shaped, model: Model, chosen: TensorInfo, output: TensorInfo 
 
 
 def _printable(text: str) -> str:
-    """Of somebody else's text, on one line and no longer than a record needs."""
+    """A stranger's text on one line, cut to the length that a record needs."""
     return "".join(c if c.isprintable() else "?" for c in text)[:RECORDED]

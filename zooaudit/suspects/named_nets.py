@@ -1,7 +1,7 @@
-"""Nets of timm and torchvision by their names, built without any download: ``timm:resnet18``,
+"""Named nets of timm and torchvision, built without any download: ``timm:resnet18``,
 ``torchvision:resnet18``; and timm's folders.
 
-How many classes and channels a net has is found in the weights that go into it.
+A net takes its number of classes and channels from the weights that go into it.
 """
 
 import importlib
@@ -26,31 +26,31 @@ Make = Callable[..., nn.Module]
 
 
 def library(name: str, needed_by: str) -> Any:
-    """An optional package.
+    """Import an optional package.
 
     Raises:
         ModelError: it is not installed.
     """
-    with needs("hub", needed_by, ModelError):  # torchvision is always there
+    with needs("hub", needed_by, ModelError):  # torchvision is always installed
         return importlib.import_module(name)
 
 
 def is_named(factory: str) -> bool:
-    """Whether a factory is a net of a library's, by name."""
+    """Whether a factory is a named net of a library."""
     return factory.partition(":")[0] in LIBRARIES and "." not in factory.partition(":")[0]
 
 
 def build_named(
     factory: str, weights: Mapping[str, Tensor] | None = None, num_classes: int | None = None
 ) -> nn.Module:
-    """The net ``timm:NAME`` or ``torchvision:NAME``, with any weights.
+    """The net ``timm:NAME`` or ``torchvision:NAME``, with random weights.
 
     Args:
-        weights: those that will go into it; they say how many classes and channels it has.
-        num_classes: where there are no weights.
+        weights: will go into it; they determine its number of classes and channels.
+        num_classes: the number of classes, if there are no weights.
 
     Raises:
-        ModelError: no such package or net.
+        ModelError: there is no such package or net.
     """
     make = maker(factory)
     try:
@@ -60,11 +60,11 @@ def build_named(
 
 
 def maker(factory: str) -> Make:
-    """What builds the net ``timm:NAME`` or ``torchvision:NAME``, freshly initialised, with
-    the library's options.
+    """A function that builds the net ``timm:NAME`` or ``torchvision:NAME``, freshly initialised, with the
+    library's options.
 
     Raises:
-        ModelError: no such package or net.
+        ModelError: there is no such package or net.
     """
     which, _, name = factory.partition(":")
     return _timm(name, factory) if which == "timm" else _torchvision(name, factory)
@@ -126,26 +126,27 @@ def _fitting(
         return make(**options)
 
 
-def timm_seen(module: nn.Module, said: Input) -> Contract:
-    """What timm's own evaluation transform does for a net, as its ``pretrained_cfg`` says.
+def timm_seen(module: nn.Module, stated: Input) -> Contract:
+    """What timm's own evaluation transform does for a net, from its ``pretrained_cfg``.
 
     Raises:
-        ModelError: it pads, or draws its filter by chance; or it is of colours, the net of
-            grey, and ``said`` has no mean.
+        ModelError: the transform pads, or chooses its filter at random; or it is for colour images, the net
+            takes grey ones, and ``stated`` has no mean.
     """
     data = library("timm.data", "timm")
     result = data.resolve_model_data_config(module)
     _, height, width = result["input_size"]
     channels = next((t.shape[1] for t in module.state_dict().values() if t.ndim == 4), 3)
-    if channels != len(result["mean"]) and not (said.mean or said.range):
+    if channels != len(result["mean"]) and not (stated.mean or stated.range):
         raise ModelError(
-            f"timm's pretrained_cfg has mean {result['mean']}, and the net takes {channels} channel; say how"
+            f"timm's pretrained_cfg has mean {result['mean']}, and the net takes {channels} channel; state"
+            " how"
             " its images are normalised: --contract 'input.mean=[0.5]' 'input.std=[0.5]'"
         )
     mode, filter_ = result.get("crop_mode", "center"), result["interpolation"]
     if mode not in ("center", "squash") or filter_ not in FILTERS:
         raise ModelError(
-            f"timm's transform has crop_mode {mode}, interpolation {filter_}; say what to do: --contract"
+            f"timm's transform has crop_mode {mode}, interpolation {filter_}; state what to do: --contract"
             " input.size=... input.resize=..."
         )
     to = tuple(math.floor(side / result["crop_pct"]) for side in (height, width))
@@ -163,11 +164,11 @@ def timm_seen(module: nn.Module, said: Input) -> Contract:
     )
 
 
-def timm_folder(folder: Path, said: Input) -> Raw:
-    """A folder as timm writes it for the hub: ``config.json`` with ``architecture``, and safetensors.
+def timm_folder(folder: Path, stated: Input) -> Raw:
+    """Read a folder as timm writes it for the hub: ``config.json`` with ``architecture``, and safetensors.
 
     Raises:
-        ModelError: what is wrong with it.
+        ModelError: what is wrong with the folder.
     """
     timm, result = library("timm", str(folder)), read_json(folder / "config.json")
     name = str(result["architecture"])
@@ -204,7 +205,10 @@ def timm_folder(folder: Path, said: Input) -> Raw:
     labels = result.get("label_names") or config.get("label_names") or ()
     labels = tuple(map(str, labels)) if isinstance(labels, list | tuple) else ()
     return Raw(
-        module, timm_seen(module, said), labels, notes=(f"config.json: timm's {name} and its preprocessing",)
+        module,
+        timm_seen(module, stated),
+        labels,
+        notes=(f"config.json: timm's {name} and its preprocessing",),
     )
 
 
@@ -222,4 +226,4 @@ KNOWN = (
     "classifier",
     "label_names",
 )
-"""Of a pretrained_cfg: nothing that says where to download from."""
+"""Fields of a pretrained_cfg that are used: none that names a download."""

@@ -1,5 +1,4 @@
-"""Answers in a stranger's words, brought into the kit's order of classes: lists, names with
-scores, bare labels."""
+"""Convert answers in any form to the kit's order of classes: lists, names with scores, bare labels."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,11 +18,11 @@ class Naming:
 
     Attributes:
         classes: the suspect's name of each of the kit's classes, in the kit's order.
-        columns: where the suspect's lists, and its numbers for labels, have each of the kit's classes.
-        label, score: keys of a class's name and of its score where answers are objects.
+        columns: the column of each of the kit's classes in the suspect's lists and in its numeric labels.
+        label, score: keys of a class's name and of its score, if answers are objects.
 
     Raises:
-        ConfigError: names that are not distinct, or columns that are not an order of 0 to K - 1.
+        ConfigError: names are not distinct, or columns are not an order of 0 to K - 1.
     """
 
     classes: tuple[str, ...]
@@ -42,18 +41,18 @@ class Naming:
             object.__setattr__(self, "columns", tuple(range(count)))
         if sorted(self.columns) != list(range(count)):
             raise ConfigError(
-                f"columns are {list(self.columns)}; expected 0 to {count - 1}, each once: where it has each"
+                f"columns are {list(self.columns)}; expected 0 to {count - 1}, each once: the column of each"
                 " class"
             )
 
     def rows(self, answers: Sequence[Any]) -> tuple[Tensor, Form]:
-        """One row an answer, float32 ``[n, K]`` in the kit's order; and their form: whole
-        lists of numbers, which may be logits, scores by name, or bare labels. A class that
-        is not named is 0, of a bare label its class is 1.
+        """One row for each answer, float32 ``[n, K]`` in the kit's order; and the answers' form: whole lists
+        of numbers, which may be logits, scores by name, or bare labels. A class that is not named is 0; a
+        bare label is 1 for its class.
 
         Raises:
-            AnswersError: an answer of no known form, several forms, classes that are not the kit's, or
-                numbers that are not finite.
+            AnswersError: an unknown form, several forms, classes that are not the kit's, or numbers that are
+                not finite.
         """
         try:
             rows = [self._row(a, i) for i, a in enumerate(answers)]
@@ -88,14 +87,14 @@ class Naming:
         return [float(numbers[c]) for c in self.columns]
 
     def _named(self, answer: Any, index: int) -> tuple[list[tuple[Any, float]], Form]:
-        """Classes, by whatever name, and their scores."""
+        """Classes, named in whatever way, and their scores."""
         if isinstance(answer, str) or _is_number(answer):
             return [(answer, 1.0)], "label"
         if isinstance(answer, Mapping) and self.label in answer:
             if len(answer) > 1 and self.score not in answer:
                 raise AnswersError.of(
                     f"the keys {', '.join(map(str, answer))[:80]} for image {index}",
-                    f"{self.score!r}; or say its name: score = ...",
+                    f"{self.score!r}; or give the key's name: score = ...",
                 )
             return [(answer[self.label], answer.get(self.score, 1.0))], (
                 "scores" if self.score in answer else "label"
@@ -126,8 +125,8 @@ class Naming:
         return row
 
     def _index(self, name: Any) -> int:
-        """A text is a name, or else a number; a number is the suspect's, so it is where its
-        lists have the class."""
+        """A text is a name, or else a number. A number is the suspect's: the column that its lists have for
+        the class."""
         if isinstance(name, str) and name in self.classes:
             return self.classes.index(name)
         number = (
@@ -138,7 +137,7 @@ class Naming:
         if _is_number(number) and number in self.columns:
             return self.columns.index(int(number))
         expected = (
-            f"one of {', '.join(self.classes)}; if the suspect names them otherwise, say how: classes = [...]"
+            f"one of {', '.join(self.classes)}; if the suspect has other names, give them: classes = [...]"
         )
         raise AnswersError.of(f"the class {str(name)[:80]!r}", expected)
 

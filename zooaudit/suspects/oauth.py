@@ -14,15 +14,15 @@ from zooaudit.suspects.signing import Headers, Signing, secret
 from zooaudit.suspects.transport import Refusal
 
 EARLY_S, EARLY = 60.0, 0.1
-"""A token is renewed so long before its end, or in the last tenth of its life if that is shorter."""
+"""A token is renewed this long before it expires, or in the last tenth of its life if that is shorter."""
 Fetch = Callable[[str, Headers, bytes], tuple[int, Mapping[str, str], str]]
-"""POST: from address, headers and body to status, headers (names in lower case) and text.
-Raises SuspectError if it is not reached."""
+"""POST: from address, headers and body to status, headers (names in lower case) and text. Raises SuspectError
+if the server cannot be reached."""
 
 
 class OAuth:
-    """Client credentials, RFC 6749 section 4.4: the token is fetched when it is first
-    needed, before it ends, and once after a 401.
+    """Client credentials, RFC 6749 section 4.4: the token is fetched when it is first needed, shortly before
+    it expires, and once after a 401.
 
     Args:
         fetch: asks the token server.
@@ -46,7 +46,7 @@ class OAuth:
         return {self._secret, quote(self._secret, safe=""), *self._used}
 
     def headers(self, method: str, url: str, kind: str, body: bytes) -> Headers | Refusal:
-        with self._lock:  # others wait for the token that one of them fetches
+        with self._lock:  # other threads wait for the one that fetches the token
             if not self._token or self._clock() >= self._until:
                 refusal = self._fetched()
                 if refusal:
@@ -55,7 +55,7 @@ class OAuth:
 
     def renewed(self, sent: Headers) -> bool:
         with self._lock:
-            if sent.get("Authorization") == f"Bearer {self._token}":  # else another thread has done it
+            if sent.get("Authorization") == f"Bearer {self._token}":  # else another thread has renewed it
                 self._token = ""
         return True
 

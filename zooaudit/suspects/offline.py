@@ -1,4 +1,4 @@
-"""Questions as files for whoever can reach the suspect, and the answers that come back."""
+"""Questions as files for somebody who can reach the suspect, and the answers that come back."""
 
 import json
 import os
@@ -29,15 +29,15 @@ formats:
 
 query           the number in the image's name
 probabilities   its {count} class probabilities, in this order: {classes}
-label           instead, if it tells only a label: its name, or its number from 0
+label           instead, if it gives only a label: its name, or its number from 0
 
-Where there is no query, answers stand in the order of the images' numbers. These are questions of audit
+Without the column query, answers stand in the order of the images' numbers. These are questions of audit
 kit {kit}.
 """
 
 
 def note(kit: str, classes: tuple[str, ...]) -> str:
-    """For whoever asks the questions."""
+    """Instructions for the person who asks the questions."""
     formats = "\n".join(f"{f.ending:<9} {f.holds.replace('`', '')}" for f in FORMATS)
     return README.format(formats=formats, count=len(classes), classes=", ".join(classes), kit=kit)
 
@@ -56,8 +56,8 @@ def questions_table(images: Tensor, kit: str, classes: tuple[str, ...]) -> pa.Ta
 
 
 def questions_json(images: Tensor) -> bytes:
-    """Questions as ``{"queries": [{"query": 0, "image": [...]}, ...]}``, pixels in [0, 1]
-    with as many digits as float32 has."""
+    """Questions as ``{"queries": [{"query": 0, "image": [...]}, ...]}``, pixels in [0, 1] with all digits of
+    float32."""
     numbers: list[Any] = [[float(f"{v:.9g}") for v in image] for image in images.flatten(1).tolist()]
     shape = list(images.shape[1:])
     return json.dumps(
@@ -66,11 +66,10 @@ def questions_json(images: Tensor) -> bytes:
 
 
 def write_questions(path: Path, images: Tensor, kit: str, classes: tuple[str, ...]) -> None:
-    """Write the questions as Parquet, as JSON, or as a zip of PNGs (8 bits a channel) with
-    a note for whoever asks them.
+    """Write the questions as Parquet, as JSON, or as a zip of PNGs (8 bits a channel) with instructions.
 
     Raises:
-        InputError: another ending, there is a file of that name, or it cannot be written.
+        InputError: another ending, the file exists, or it cannot be written.
     """
     if path.suffix not in QUESTIONS:
         raise InputError(f"{path} ends in {path.suffix!r}; expected .parquet, .json, or .zip for PNG images")
@@ -95,20 +94,20 @@ def read_answers(path: Path, naming: Naming, kit: str) -> tuple[Tensor, Form]:
 
     Args:
         path: in one of :data:`~zooaudit.suspects.answers.FORMATS`, as its ending says.
-        kit: whose questions they must be, where the file says it (a column or metadata ``kit``).
+        kit: refuse a file that names another kit (in a column or metadata ``kit``).
 
     Raises:
-        InputError: no such file, or it cannot be read.
-        AnswersError: not each of the first queries once, another kit's, or answers of no known form.
+        InputError: there is no such file, or it cannot be read.
+        AnswersError: not each of the first queries once, another kit's, or an unknown form.
     """
     return answers_in(path).rows(naming, kit)
 
 
 def answers_in(path: Path) -> AnswerRows:
-    """Answers in a file, as they came.
+    """Read the answers in a file as they are.
 
     Raises:
-        InputError: no such file, or it cannot be read.
+        InputError: there is no such file, or it cannot be read.
     """
     form = BY_ENDING.get(path.suffix.lower())
     if form is None:
@@ -117,15 +116,15 @@ def answers_in(path: Path) -> AnswerRows:
         return read(form, _content(path))
     except AnswersError:
         raise
-    except (OSError, ValueError) as error:  # an InputError is one
+    except (OSError, ValueError) as error:  # InputError is a ValueError
         raise InputError(
             f"{path} cannot be read ({str(error).splitlines()[0]}); expected answers as {ENDINGS}"
         ) from error
 
 
 def _content(path: Path) -> bytes:
-    """A plain file's, if it is not larger than answers can be."""
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:  # a pipe must not make us wait
+    """The content of a regular file within the size limit."""
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:  # do not wait for a pipe
         found = os.fstat(file.fileno())
         if not stat.S_ISREG(found.st_mode) or found.st_size > MOST_BYTES:
             raise ValueError(f"it is not a plain file of {MOST_BYTES:,} bytes at most")

@@ -1,5 +1,5 @@
-"""An ONNX graph as a module that can be asked, through onnxruntime. It has no gradients: it
-can be a suspect, not a victim."""
+"""An ONNX graph as a module that can be asked, through onnxruntime. It has no gradients, so it can be a
+suspect but not a victim."""
 
 from pathlib import Path
 from typing import Any
@@ -22,16 +22,16 @@ TYPES = {
 
 
 class OnnxModule(nn.Module):
-    """A graph with one input; it gives its outputs by name. Operators of somebody's own are
-    not loaded, since that would run his code.
+    """A graph with one input, which returns its outputs by name. Custom operators are not loaded, since that
+    would run their author's code.
 
     Args:
         path: of the ``.onnx`` file.
-        input_name: of the input that takes the images, where the graph has several.
-        columns: names of the columns, for graphs that give an object of names and scores for each image.
+        input_name: the input that takes the images, if the graph has several.
+        columns: names of the columns, for graphs that return an object of names and scores for each image.
 
     Raises:
-        ModelError: no onnxruntime, no such graph, or other inputs.
+        ModelError: no onnxruntime, not an ONNX graph, or unsuitable inputs.
     """
 
     def __init__(self, path: Path, input_name: str = "", columns: tuple[str, ...] = ()) -> None:
@@ -43,7 +43,7 @@ class OnnxModule(nn.Module):
         options.log_severity_level = 3
         try:
             self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime has an exception of its own for each kind of trouble
+        except Exception as error:  # onnxruntime has many exception types
             raise ModelError(f"{path} is not a readable ONNX graph ({first_line(error)})") from error
         found = _input(self._session.get_inputs(), input_name, path)
         self._columns = columns
@@ -65,8 +65,8 @@ class OnnxModule(nn.Module):
         return None
 
     def _scores(self, rows: list[dict[Any, float]]) -> Tensor | None:
-        """A list of names and scores, as scikit-learn's converters give: in the order of
-        the names, or of the numbers of classes."""
+        """A list of names and scores, as from scikit-learn's converters, in the order of the names or of the
+        classes' numbers."""
         keys = set(rows[0])
         if any(set(row) != keys for row in rows):
             return None
@@ -86,7 +86,7 @@ def _input(inputs: Any, name: str, path: Path) -> Any:
     if name and name not in [i.name for i in inputs]:
         raise ModelError(f"{path} takes {text}; expected an input named {name!r}, as input.name says")
     if len(inputs) != 1:
-        why = "the others would have no value" if name else "nobody knows what the others want"
+        why = "the others would have no value" if name else "it is unknown what the others take"
         raise ModelError(
             f"{path} takes {text}; expected one input, images ({why}): export it with constants in place of"
             " the others"

@@ -1,4 +1,4 @@
-"""The one place where a suspect's name becomes something to ask: a file, an address, a description, or
+"""The only place where a suspect's name becomes something to ask: a file, an address, a description, or
 answers that came back."""
 
 import datetime
@@ -31,22 +31,22 @@ from zooaudit.suspects.signing import check_allowed
 
 
 class OpenSuspect:
-    """To one suspect; closed after use.
+    """An open suspect; close it after use.
 
     Attributes:
         black_box: to ask; None if there are only answers.
         answers: float32 ``[n, K]`` to the first n questions; None if it can be asked.
-        sha256: of its file, "" of an API.
-        in_order: whether its columns are taken as the kit's.
-        loaded, asked: a file's model, as it is asked, and what it is asked; None of anything else.
-        said: its contract as far as it was said.
-        api: an API behind its contract; None of anything else.
+        sha256: of its file; "" for an API.
+        in_order: whether its columns are assumed to have the kit's order.
+        loaded, asked: for a file, its model as it is asked, and what it is asked; else None.
+        stated: its contract as stated.
+        api: for an API, the black box behind its contract; else None.
     """
 
     in_order = True
     loaded: Loaded | None = None
     asked: Asked | None = None
-    said = Contract()
+    stated = Contract()
     api: ApiBlackBox | None = None
 
     def __init__(
@@ -61,17 +61,17 @@ class OpenSuspect:
 
     @staticmethod
     def to(name: str, how: How) -> "OpenSuspect":
-        """Open it.
+        """Open a suspect by its name.
 
         Raises:
-            InputError: no such file, address or answers, or they cannot be read.
-            SuspectError: it is being asked already.
+            InputError: there is no such file, address or answers, or they cannot be read.
+            SuspectError: another audit is asking it.
         """
         try:
             suspect = OpenSuspect._opened(name, how)
         except OSError as error:
             raise InputError(
-                f"{name} cannot be read ({first_line(error)}); expected a file that may be read"
+                f"{name} cannot be read ({first_line(error)}); expected a readable file"
             ) from error
         suspect.in_order = suspect.in_order and not how.others
         return suspect
@@ -93,20 +93,20 @@ class OpenSuspect:
 
     @staticmethod
     def described(settings: dict[str, Any], how: How) -> "OpenSuspect":
-        """To an API by the settings that a TOML file would have; its keys may be in them,
-        as the caller has them already.
+        """Open an API by the settings that a TOML file would have; they may include its keys, which the
+        caller has already.
 
         Raises:
-            ConfigError: a setting that there is not, or a value that it cannot have.
+            ConfigError: an unknown setting, or a value that it cannot have.
         """
         return _remote(remote_of(settings, _named(how)), how)
 
     @staticmethod
     def of(model: nn.Module | Callable[[Any], Any], how: How) -> "OpenSuspect":
-        """To a module, or to a function of images, of this process.
+        """Open a module, or a function of images, of this process.
 
         Raises:
-            ConfigError: a contract that says what only files have.
+            ConfigError: the contract has fields for files only.
         """
         columns = len(_named(how))
         reading: Reading = "stated" if how.described else "guess"
@@ -116,13 +116,13 @@ class OpenSuspect:
         suspect = OpenSuspect(
             contracted_box(asked, how.contract, how.image_shape, how.classes, name, reading)
         )
-        suspect.said = how.contract
+        suspect.stated = how.contract
         suspect.in_order = how.contract.classes == Classes() and not how.others
         return suspect
 
     @property
     def black_box(self) -> BlackBox:
-        """What to ask."""
+        """The black box to ask."""
         assert self._black_box is not None, "there are only answers"
         return self._black_box
 
@@ -132,19 +132,20 @@ class OpenSuspect:
 
     @property
     def how(self) -> dict[str, Any]:
-        """How it was asked, or its answers read, for the record: what was said and what was seen, of an API
-        what it told of itself; empty where neither is anything."""
+        """How it was asked, or its answers read, for the record: the contract as stated and as inferred, and
+        for an API its metadata; empty fields are left out."""
         seen = self.loaded.notes if self.loaded else self._ledger.seen if self._ledger else ()
-        return {"said": self.said.to_json(), "seen": list(seen)} if seen or self.said != Contract() else {}
+        return (
+            {"said": self.stated.to_json(), "seen": list(seen)} if seen or self.stated != Contract() else {}
+        )
 
     @property
     def answered(self) -> dict[str, str | None]:
-        """When an API's first and last answer came, UTC, null where that is not known;
-        empty of anything else."""
+        """When an API's first and last answer came, UTC, null if unknown; empty for anything else."""
         return between(self.api.came) if self.api else {}
 
     def facts(self) -> dict[str, Any]:
-        """What an API was charged."""
+        """What an API charged."""
         if not self._ledger:
             return {}
         return {"charged": self._ledger.spent, "lost": self._ledger.lost, "ledger": str(self._ledger.path)}
@@ -167,31 +168,33 @@ def between(came: tuple[float | None, float | None]) -> dict[str, str | None]:
 
 
 def _answers(path: Path, how: How) -> OpenSuspect:
-    """To answers that came back, of the kit's classes or of those among which the contract finds them."""
-    said = how.contract
-    if said.input != Input():
+    """Open answers that came back, for the kit's classes or for classes that the contract maps to them."""
+    stated = how.contract
+    if stated.input != Input():
         raise ConfigError(
-            f"{path} holds answers, and the contract's input says how to ask; give its output and classes"
-            " alone"
+            f"{path} holds answers, and the contract's input says how to ask; give only its output and"
+            " classes"
         )
-    if how.others and said.classes != Classes():
+    if how.others and stated.classes != Classes():
         raise ConfigError(BOTH)
-    columns, result = said.classes.of(how.classes), answers_in(path)
-    wide = said.classes.names or (tuple(map(str, range(result.width or 0))) if columns else ()) or how.classes
+    columns, result = stated.classes.of(how.classes), answers_in(path)
+    wide = (
+        stated.classes.names or (tuple(map(str, range(result.width or 0))) if columns else ()) or how.classes
+    )
     rows, form = result.rows(Naming(wide), how.kit)
     reading: Reading = "guess" if form == "list" and not how.described else "stated"
-    rows = valued(rows, said.output, str(path), reading == "stated")
+    rows = valued(rows, stated.output, str(path), reading == "stated")
     rows = chosen(rows, columns, str(path), reading) if columns else rows
     suspect = OpenSuspect(
         None, to_probabilities(rows, len(rows), len(how.classes), str(path), reading), files.sha256(path)
     )
-    suspect.said = said
+    suspect.stated = stated
     return suspect
 
 
 BOTH = (
-    "--suspect-classes says that the suspect's classes are not the kit's, and the contract says which are;"
-    " give one"
+    "--suspect-classes says that the suspect's classes are not the kit's, and the contract maps them;"
+    " give only one"
 )
 
 
@@ -207,7 +210,7 @@ def _remote(remote: Remote, how: How) -> OpenSuspect:
     )
     suspect._closing.append(closing)
     suspect.api = api
-    suspect.said = how.contract
+    suspect.stated = how.contract
     suspect.in_order = how.contract.classes == Classes() and list(remote.naming.columns) == list(
         range(len(how.classes))
     )
@@ -215,41 +218,41 @@ def _remote(remote: Remote, how: How) -> OpenSuspect:
 
 
 def _named(how: How) -> tuple[str, ...]:
-    """The classes that an API is said to have: those of its contract, or the kit's.
+    """The names of an API's classes: those in its contract, or the kit's.
 
     Raises:
-        ConfigError: the contract says what is a setting of the API's own description.
+        ConfigError: the contract states something that belongs in the API's own description.
     """
-    said, classes = how.contract, how.contract.classes
+    stated, classes = how.contract, how.contract.classes
     if how.others and classes != Classes():
         raise ConfigError(BOTH)
     own = {
-        "layout": said.input.layout,
-        "dtype": said.input.dtype,
-        "batch": said.input.batch,
-        "name": said.input.name,
+        "layout": stated.input.layout,
+        "dtype": stated.input.dtype,
+        "batch": stated.input.batch,
+        "name": stated.input.name,
     }
     if given := next((name for name, value in own.items() if value), None):
         settings = "layout, scale, datatype, batch and input"
         raise ConfigError(
-            f"--contract input.{given} is of files; an API's description has its own settings for it:"
+            f"--contract input.{given} is for files; an API's description has its own settings for it:"
             f" {settings}"
         )
-    if said.output.name or said.output.index is not None:
+    if stated.output.name or stated.output.index is not None:
         raise ConfigError(
-            "--contract output.name and output.index are of files; an API's description has the settings"
+            "--contract output.name and output.index are for files; an API's description has the settings"
             " output and answers"
         )
     if classes.columns:
         raise ConfigError(
-            "--contract classes.columns is of files; of an API, name all of its classes, in its order:"
+            "--contract classes.columns is for files; for an API, name all of its classes, in its order:"
             " classes.names=[...]"
         )
     return classes.names or how.classes
 
 
 def _file(path: Path, how: How) -> OpenSuspect:
-    """To a model in a file or a folder."""
+    """Open a model in a file or a folder."""
     if how.others and how.contract.classes != Classes():
         raise ConfigError(BOTH)
     reading: Reading = "stated" if how.described else "guess"
@@ -261,7 +264,7 @@ def _file(path: Path, how: How) -> OpenSuspect:
         sha256=files.digest(files.files_of(path)),
     )
     suspect.asked = asked
-    suspect.loaded, suspect.said, suspect.in_order = loaded, how.contract, how.contract.classes == Classes()
+    suspect.loaded, suspect.stated, suspect.in_order = loaded, how.contract, how.contract.classes == Classes()
     return suspect
 
 
@@ -272,12 +275,12 @@ def _settings(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError):
-        return {}  # whoever reads it next says so
+        return {}  # the next reader reports the error
 
 
 def _described(path: Path, settings: dict[str, Any], how: How) -> OpenSuspect:
-    """A file suspect with a contract and a factory of its own: ``file = "theirs.onnx"`` and
-    the contract's tables."""
+    """Open a file suspect with its own contract and factory: ``file = "theirs.onnx"`` and the contract's
+    tables."""
     if unknown := [name for name in settings if name not in FIELDS]:
         raise ConfigError(
             f"{path}: the setting {unknown[0][:80]!r} is unknown; expected some of {', '.join(FIELDS)}"

@@ -1,4 +1,4 @@
-"""The one place where a described suspect becomes a transport, by its address."""
+"""The only place where a suspect's description becomes a transport, by its address."""
 
 from typing import Protocol
 
@@ -9,16 +9,16 @@ from zooaudit.suspects.transport import Transport
 
 
 class Closing(Protocol):
-    """What has to be closed after use."""
+    """Something to close after use."""
 
     def close(self) -> None: ...
 
 
 def opened(remote: Remote) -> tuple[Transport, Closing]:
-    """A transport to a suspect, and what is to be closed after use.
+    """A transport to a suspect, and what to close after use.
 
     Raises:
-        ConfigError: a library, secret or certificate is missing, or a secret would be readable on the way.
+        ConfigError: a library, secret or certificate is missing, or a secret would be readable in transit.
     """
     if remote.is_grpc:
         transport = GrpcTransport(remote, fetch_of(remote))

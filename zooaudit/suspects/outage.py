@@ -1,5 +1,5 @@
-"""That a suspect does not answer just now: what is the matter, when it is tried again, when it is given up.
-Said while it lasts, not only at its end."""
+"""Report that a suspect does not answer at the moment: what is wrong, when it is tried again, and when it is
+given up; reported while it lasts, not only at the end."""
 
 import threading
 import time
@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 QUIET_S = 2.0
-"""A first failure is not worth a word unless the wait after it is this long; nor are more
-lines than one in so many seconds."""
+"""A first failure is not reported unless the wait after it is at least this long; and reports are at least
+this many seconds apart."""
 SILENT_S = 5.0
-"""A request that is out for so long is worth one."""
+"""A request without an answer is reported after this long."""
 LOOK_S = 0.5
 
 
@@ -19,10 +19,10 @@ LOOK_S = 0.5
 class Trouble:
     """Attributes:
     reason: after the suspect's name, as in "answers 503".
-    times: how often in a row, of one request; 0 of one that is still out.
-    next_try: when it is tried again, seconds since 1970; None of one that is still out.
-    gives_up: when it is given up at the latest.
-    tries: after so many it is given up before; 0 for no such limit.
+    times: failures in a row of one request; 0 for a request in flight.
+    next_try: time of the next attempt, seconds since 1970; None for a request in flight.
+    gives_up: the latest time at which it is given up.
+    tries: it is given up after this many at the latest; 0 for no such limit.
     """
 
     reason: str
@@ -32,7 +32,7 @@ class Trouble:
     tries: int = 0
 
     def sentence(self) -> str:
-        """In words, after the suspect's name."""
+        """A sentence, to follow the suspect's name."""
         end = time.strftime("%H:%M:%S", time.localtime(self.gives_up))
         if self.next_try is None:
             return f"{self.reason}; it has until {end}"
@@ -45,19 +45,19 @@ class Trouble:
 
 
 Troubled = Callable[[Trouble | None], None]
-"""Is told of trouble while it lasts, and None when an answer came."""
+"""Called with trouble while it lasts, and with None when an answer came."""
 
 
 def untroubled(trouble: Trouble | None) -> None:
-    """Tell nobody."""
+    """The default: report nothing."""
 
 
-class Telling:
-    """Of one suspect, for the threads that ask it.
+class OutageReports:
+    """Reports outages of one suspect, for the threads that ask it.
 
     Args:
-        say: a line for people, not one each time.
-        troubled: every trouble that is worth a word, and its end.
+        say: called with lines for people, at intervals.
+        troubled: called with every trouble worth reporting, and with None at its end.
         timeout_s: of one request.
     """
 
@@ -65,23 +65,23 @@ class Telling:
         self._shown, self._say, self._troubled, self._timeout_s = shown, say, troubled, timeout_s
         self._lock, self._said_at, self._lasts = threading.Lock(), float("-inf"), False
         self._out: dict[int, float] = {}
-        self._told_of: set[int] = set()
+        self._reported: set[int] = set()
 
-    def failed(self, trouble: Trouble, said: bool) -> None:
-        """A try failed; ``said`` if people were told already."""
+    def failed(self, trouble: Trouble, known: bool) -> None:
+        """A try failed; ``stated`` if people know it already."""
         long = trouble.next_try is not None and trouble.next_try - time.time() >= QUIET_S
         if trouble.times > 1 or long:
-            self._tell(trouble, said)
+            self._report(trouble, known)
 
     @contextmanager
     def out(self, number: int) -> Iterator[None]:
-        """While a request is out."""
+        """Wraps a request in flight."""
         self._out[number] = time.time()
         try:
             yield
         finally:
             self._out.pop(number, None)
-            self._told_of.discard(number)
+            self._reported.discard(number)
 
     def answered(self) -> None:
         """An answer came."""
@@ -92,15 +92,15 @@ class Telling:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Say of requests that are out for long that they are, meanwhile."""
+        """Report requests in flight that take long."""
         done = threading.Event()
 
         def watch() -> None:
             while not done.wait(LOOK_S):
                 for number, since in list(self._out.items()):
-                    if time.time() - since > SILENT_S and number not in self._told_of:
-                        self._told_of.add(number)
-                        self._tell(
+                    if time.time() - since > SILENT_S and number not in self._reported:
+                        self._reported.add(number)
+                        self._report(
                             Trouble(
                                 f"has not answered for {SILENT_S:.0f} s", 0, None, since + self._timeout_s
                             ),
@@ -115,10 +115,10 @@ class Telling:
             done.set()
             watcher.join()
 
-    def _tell(self, trouble: Trouble, said: bool) -> None:
+    def _report(self, trouble: Trouble, known: bool) -> None:
         with self._lock:
             self._lasts = True
             self._troubled(trouble)
-            if not said and time.monotonic() - self._said_at >= QUIET_S:
+            if not known and time.monotonic() - self._said_at >= QUIET_S:
                 self._said_at = time.monotonic()
                 self._say(f"{self._shown} {trouble.sentence()}")

@@ -1,4 +1,4 @@
-"""From whatever a model returns to rows of class scores: which output it is, what its numbers are, which
+"""From a model's return value to rows of class scores: which output to use, what its numbers mean, which
 columns are the kit's classes."""
 
 from collections.abc import Mapping, Sequence
@@ -14,14 +14,14 @@ from zooaudit.suspects.contract import MISSING, Output
 
 LOGITS = "logits"
 ALIKE = 1e-3
-"""Probabilities by which outputs may differ that are the same answers, as logits and as probabilities."""
+"""Outputs whose probabilities differ by less are the same answers, as logits and as probabilities."""
 
 
 def named(outputs: Any) -> dict[str, Tensor]:
     """Every tensor of a model's outputs under its name: its key, or its number from 0."""
     if isinstance(outputs, Tensor):
         return {"0": outputs}
-    fields = getattr(outputs, "_asdict", None)  # a named tuple, as of torchvision's GoogLeNet
+    fields = getattr(outputs, "_asdict", None)  # a named tuple, as from torchvision's GoogLeNet
     if fields is not None and isinstance(outputs, tuple):
         outputs = fields()
     items = (
@@ -35,32 +35,32 @@ def named(outputs: Any) -> dict[str, Tensor]:
 
 
 def flat(tensor: Tensor) -> Tensor:
-    """Scores of ``[n, K, 1, 1]``, as of nets that end in a convolution, as ``[n, K]``."""
+    """Scores of ``[n, K, 1, 1]``, from nets that end in a convolution, as ``[n, K]``."""
     return tensor.flatten(1) if tensor.ndim == 4 and tensor.shape[2:] == (1, 1) else tensor
 
 
-def settle(outputs: Any, said: Output, count: int, columns: int | None, name: str) -> Output:
-    """Which output is the answers, said so that ``taken`` finds it; the same object if
-    nothing has to be said.
+def settle(outputs: Any, stated: Output, count: int, columns: int | None, name: str) -> Output:
+    """Determine which output is the answers, in the form that ``taken`` uses; the same object if nothing has
+    to be added.
 
     Args:
-        outputs: to ``count`` images.
-        columns: how many the answers have; None if nobody knows.
+        outputs: the answers to ``count`` images.
+        columns: how many the answers have; None if unknown.
 
     Raises:
-        ModelError: no output is, or several are and differ.
+        ModelError: no output fits, or several fit and differ.
     """
     if isinstance(outputs, Tensor):
-        return said
+        return stated
     found = named(outputs)
     if not found:
         raise ModelError(
             f"{name} gave a {type(outputs).__name__} for {count} images; expected ({count},"
             f" {columns or 'classes'}) scores"
         )
-    if said.name or said.index is not None:
-        taken(outputs, said, name)
-        return said
+    if stated.name or stated.index is not None:
+        taken(outputs, stated, name)
+        return stated
     rows = {
         n: flat(t)
         for n, t in found.items()
@@ -68,17 +68,17 @@ def settle(outputs: Any, said: Output, count: int, columns: int | None, name: st
     }
     fit = {n: t for n, t in rows.items() if columns is None or t.shape[1] == columns}
     if LOGITS in fit or (LOGITS in rows and not fit):
-        return replace(said, name=LOGITS)
+        return replace(stated, name=LOGITS)
     if len(fit) > 1 and not _alike(list(fit.values())):
         raise ModelError(
-            f"{name} gives {_shapes(found)}, and {', '.join(fit)} could each be the answers; say which: "
+            f"{name} gives {_shapes(found)}, and {', '.join(fit)} could each be the answers; state which: "
             f"--contract output.name={next(iter(fit))}"
         )
     if not rows:
         raise ModelError(
             f"{name} gives {_shapes(found)} for {count} images; expected float [images, classes]"
         )
-    return replace(said, name=next(iter(fit or rows)))
+    return replace(stated, name=next(iter(fit or rows)))
 
 
 def _alike(scores: Sequence[Tensor]) -> bool:
@@ -94,30 +94,31 @@ def _shapes(found: Mapping[str, Tensor]) -> str:
     )
 
 
-def taken(outputs: Any, said: Output, name: str) -> Tensor:
+def taken(outputs: Any, stated: Output, name: str) -> Tensor:
     """The output that is the answers, as float32 ``[n, K']``.
 
     Raises:
-        ModelError: there is none of that name or number.
+        ModelError: there is no output of that name or number.
     """
     found = named(outputs)
-    if said.index is not None:
-        if said.index >= len(found):
+    if stated.index is not None:
+        if stated.index >= len(found):
             raise ModelError(
-                f"{name} gives {len(found)} outputs, {_shapes(found)}; output.index {said.index} is none of"
-                " them"
+                f"{name} gives {len(found)} outputs, {_shapes(found)}; there is no output.index"
+                f" {stated.index}"
             )
-        return flat(list(found.values())[said.index]).float()
-    if said.name:
-        if said.name not in found:
+        return flat(list(found.values())[stated.index]).float()
+    if stated.name:
+        if stated.name not in found:
             raise ModelError(
-                f"{name} gives {_shapes(found)}; expected an output named {said.name!r}, as output.name says"
+                f"{name} gives {_shapes(found)}; expected an output named {stated.name!r}, as output.name"
+                " says"
             )
-        return flat(found[said.name]).float()
+        return flat(found[stated.name]).float()
     if not isinstance(outputs, Tensor):
         found_ = _shapes(found) or type(outputs).__name__
         raise ModelError(
-            f"{name} gives {found_}; say which output is the answers: --contract output.name=..."
+            f"{name} gives {found_}; state which output is the answers: --contract output.name=..."
         )
     return flat(outputs).float()
 
@@ -128,13 +129,13 @@ def _whole(scores: Tensor) -> bool:
 
 
 def valued(scores: Tensor, output: Output, name: str, stated: bool = False) -> Tensor:
-    """Scores ``[n, K']`` as logits or probabilities, as ``output.values`` says they are.
+    """Scores ``[n, K']`` as logits or probabilities, according to ``output.values``.
 
     Args:
-        stated: an interface may round them or leave some out, so that rows need not sum to 1.
+        stated: the interface may round them or leave some out, so rows need not sum to 1.
 
     Raises:
-        AnswersError: they are not what is said.
+        AnswersError: the scores contradict ``output.values``.
     """
     values = output.values
     if values in ("", "logits"):
@@ -143,40 +144,42 @@ def valued(scores: Tensor, output: Output, name: str, stated: bool = False) -> T
         f"from {float(scores.min()):.3g} to {float(scores.max()):.3g}, rows that sum to"
         f" {float(scores.sum(1).min()):.3g} to " + f"{float(scores.sum(1).max()):.3g}"
     )
-    hint = "; if it rounds or cuts them, say so by --access"
+    hint = "; if it rounds or cuts them, state that by --access"
     if values == "log-probabilities":
         if not bool((scores <= SUM_TOLERANCE).all()) or not bool(
             (scores.exp().sum(1) - 1).abs().max() < SUM_TOLERANCE
         ):
-            raise AnswersError.of(f"values {found}", f"what output.values says of {name}: log-probabilities")
+            raise AnswersError.of(
+                f"values {found}", f"log-probabilities: {name} states them by output.values"
+            )
         return scores  # the softmax of log-probabilities is the probabilities
     shares = scores / 100 if values == "percentages" else scores
     bounded = bool(((shares >= 0) & (shares <= 1 + SUM_TOLERANCE)).all())
     if not bounded or not (stated or _whole(shares) or _nearly(shares, values)):
         raise AnswersError.of(
-            f"values {found}", f"what output.values says of {name}: {values}{'' if not bounded else hint}"
+            f"values {found}", f"what {name} states by output.values: {values}{'' if not bounded else hint}"
         )
     return shares if stated or _whole(shares) else shares / shares.sum(1, keepdim=True)
 
 
 def _nearly(shares: Tensor, values: str) -> bool:
-    """Percentages are often rounded to a decimal: their rows sum to 1 but for that."""
+    """Whether rows sum to 1 up to rounding: percentages are often rounded to a decimal."""
     return values == "percentages" and bool(
         (shares.sum(1) - 1).abs().max() < 5e-4 * shares.shape[1] + SUM_TOLERANCE
     )
 
 
 def chosen(scores: Tensor, columns: Sequence[int], name: str, reading: Reading = "any") -> Tensor:
-    """Of scores ``[n, K']`` the columns of the kit's classes, ``[n, K]``: logits as they are, probabilities
-    divided by what they sum to.
+    """The columns of the kit's classes, ``[n, K]``, from scores ``[n, K']``: logits unchanged, probabilities
+    divided by their sum.
 
-    So both ways the answers say how likely each of the kit's classes is, given that it is one of these: what
-    models that know only these say, and what they are compared by. Values that an interface tells
-    (``stated``: rounded, the likeliest few, a label) are not divided: they would look as if it told more than
-    it does. What the kit has and the model has not is 0.
+    Either way the answers say how likely each of the kit's classes is, given that it is one of them. Models
+    that know only these classes answer the same, so the two are comparable. Values of a described interface
+    (``stated``: rounded, the likeliest few, a label) are not divided, since they would look more precise than
+    they are. A class that the model does not have is 0.
 
     Raises:
-        ColumnsError: a column that there is not.
+        ColumnsError: there is no such column.
         AnswersError: see ``to_probabilities``.
     """
     if scores.ndim != 2 or max(columns) >= scores.shape[1]:
@@ -190,7 +193,7 @@ def chosen(scores: Tensor, columns: Sequence[int], name: str, reading: Reading =
     if reading == "any" and not _whole(scores) and len(there) == len(columns):
         return scores.index_select(1, places)
     if reading != "stated" and not _whole(scores):
-        # Of all its classes, it checks what they look like.
+        # For all classes together: checks what the values look like.
         to_probabilities(scores, len(scores), wide, name, reading)
         some = scores.index_select(1, places).softmax(1)
     else:
@@ -205,8 +208,8 @@ def chosen(scores: Tensor, columns: Sequence[int], name: str, reading: Reading =
 
 
 def _shared(some: Tensor) -> Tensor:
-    """Rows divided by their sums. Where all of a row is 0, the model is sure that it is none of these
-    classes: each is as likely."""
+    """Rows divided by their sums. A row of zeros means that the model is sure that the image has none of
+    these classes; each is then equally likely."""
     sums = some.sum(1, keepdim=True)
     return torch.where(
         sums > 0,

@@ -1,5 +1,5 @@
-"""JMESPath on what a stranger answered, by a path that may be a stranger's too: bounded in
-work and in what comes out of it.
+"""JMESPath on a stranger's answers, by a path that may be a stranger's too: bounded in work and in the size
+of the result.
 
 ``[@,@] | [@,@] | ...`` forty times is a kilobyte that names a thousand billion values; ``join`` and
 ``to_string`` make texts of them.
@@ -14,19 +14,19 @@ from jmespath.visitor import TreeInterpreter
 from zooaudit.errors import AnswersError, ConfigError
 
 LONGEST = 1_000
-"""Characters of a path."""
+"""Longest path, in characters."""
 LARGER, MORE = 4, 100_000
-"""A result, or a step on the way to it, holds so many times the values and characters of
-the answer at most, and so many more."""
+"""A result, or a step on the way to it, has at most this multiple of the answer's values and characters, plus
+this constant."""
 WORK = 4
-"""All steps together may make so many times that."""
+"""All steps together may produce this multiple of that."""
 
 
 def check_path(path: str) -> None:
-    """Refuse what is no path.
+    """Refuse a text that is not a valid path.
 
     Raises:
-        ConfigError: it is too long, too deep, or none.
+        ConfigError: too long, nested too deeply, or not a JMESPath.
     """
     if len(path) > LONGEST:
         raise ConfigError(f"answers has {len(path):,} characters; expected a JMESPath of {LONGEST:,} at most")
@@ -43,23 +43,23 @@ def check_path(path: str) -> None:
 
 
 def found_by(path: str, data: Any) -> Any:
-    """What a path finds in an answer.
+    """Follow a path in an answer.
 
     Raises:
-        AnswersError: it would be far larger than the answer itself.
-        JMESPathError, ValueError, TypeError, RecursionError: it cannot be followed there.
+        AnswersError: the result would be far larger than the answer itself.
+        JMESPathError, ValueError, TypeError, RecursionError: the path cannot be followed there.
     """
     return Bounded(data).visit(jmespath.compile(path).parsed, data)
 
 
 class Bounded(TreeInterpreter):  # type: ignore[misc]
-    """Follows a path and weighs each step's result: values and characters in it, those that
-    are there several times several times."""
+    """Follows a path and weighs each step's result: the values and characters in it; a repeated part counts
+    each time."""
 
     def __init__(self, result: Any) -> None:
         super().__init__()
         self._weights: dict[int, int] = {}
-        self._kept: list[Any] = []  # an id is an object's only while that lives
+        self._kept: list[Any] = []  # an id identifies an object only while that lives
         self._most = 2**62
         self._left = 2**62
         self._most = LARGER * self._weighed(result) + MORE
@@ -86,7 +86,7 @@ class Bounded(TreeInterpreter):  # type: ignore[misc]
             )
 
     def _weighed(self, value: Any) -> int:
-        """Without recursion: what is new is walked through once, what is known is looked up."""
+        """Without recursion: walks through new objects once, and looks up known ones."""
         if isinstance(value, str):
             return 1 + len(value)
         if not isinstance(value, list | dict):

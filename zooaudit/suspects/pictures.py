@@ -1,5 +1,5 @@
-"""Images as suspects take them: files, or numbers of a type and a layout. Pure: tensors in,
-bytes and arrays out."""
+"""Encode images for suspects: as files, or as numbers of a type and a layout. Pure: tensors in, bytes and
+arrays out."""
 
 import io
 from typing import Literal
@@ -16,9 +16,9 @@ LAYOUTS: tuple[Layout, ...] = ("nchw", "nhwc", "flat")
 PNG, JPEG, NPY = "image/png", "image/jpeg", "application/x-npy"
 MEDIA = (PNG, JPEG, NPY)
 SLACK = 1e-3
-"""Beyond [0, 1], by rounding."""
+"""How far pixels may lie outside [0, 1], by rounding."""
 QUALITY = 95
-"""Of JPEGs: colours are not subsampled, but what is sent is no longer quite what was asked."""
+"""Options of JPEGs: colours are not subsampled; still, a JPEG is not quite the original image."""
 DTYPES = {
     "BOOL": "?",
     "UINT8": "u1",
@@ -52,8 +52,8 @@ NUMBERS = (
 
 
 def png(image: Tensor) -> bytes:
-    """Float ``[c, h, w]`` in [0, 1] as a PNG of 8 bits a channel: what is not a multiple of
-    1 / 255 is rounded."""
+    """Float ``[c, h, w]`` in [0, 1] as a PNG of 8 bits a channel; pixels are rounded to multiples of 1 /
+    255."""
     return _packed(image, "PNG")
 
 
@@ -73,7 +73,7 @@ def _packed(image: Tensor, kind: str, **options: int) -> bytes:
     if float(image.min()) < -SLACK or float(image.max()) > 1 + SLACK:
         span = f"from {float(image.min()):.3g} to {float(image.max()):.3g}"
         raise ConfigError(
-            f"images have numbers {span}, which no {kind} can hold; expected [0, 1]: leave mean, std and"
+            f"images have numbers {span}, which a {kind} cannot hold; expected [0, 1]: leave mean, std and"
             " range to the suspect"
         )
     pixels = (image * 255).round().clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy()
@@ -92,13 +92,13 @@ def numbers(images: Tensor, layout: Layout, scale: float = 1.0, offset: float = 
 
 
 def is_whole(datatype: str) -> bool:
-    """Whether a type is of integers."""
+    """Whether a type is an integer type."""
     return "INT" in datatype
 
 
 def cast(values: np.ndarray, datatype: str) -> np.ndarray:
-    """Float32 numbers as a type of the Open Inference Protocol, little endian; integers are
-    rounded. BF16 comes as uint16.
+    """Float32 numbers as a type of the Open Inference Protocol, little endian; integers are rounded. BF16 is
+    returned as uint16.
 
     Raises:
         ConfigError: the values do not fit the type.

@@ -1,7 +1,7 @@
-"""Images in [0, 1] as a model wants them: a differentiable module made from the input part of a contract.
+"""Convert images in [0, 1] to a model's input: a differentiable module from the input part of a contract.
 
-Resizing is by the filters that Pillow has, in floating point: where a pipeline resizes 8-bit images, as
-Pillow does, it rounds twice, so that its pixels are up to 2 / 255 from these.
+Resizing uses Pillow's filters in floating point. A pipeline that resizes 8-bit images, as Pillow does, rounds
+twice, so its pixels differ from these by up to 2 / 255.
 """
 
 import math
@@ -47,7 +47,7 @@ FILTERS: dict[str, tuple[Callable[[float], float], float]] = {
     "box": (lambda x: 1.0 if -0.5 < x <= 0.5 else 0.0, 0.5),
     "hamming": (lambda x: _sinc(x) * (0.54 + 0.46 * math.cos(math.pi * x)) if abs(x) < 1 else 0.0, 1.0),
 }
-"""Kernel and half its width, as in Pillow's Resample.c."""
+"""Each kernel, and half its width, as in Pillow's Resample.c."""
 OVERSHOOTS = ("bicubic", "lanczos")
 
 
@@ -55,7 +55,7 @@ def kernel(size: int, out: int, filter_: str, antialias: bool) -> Tensor:
     """The matrix float32 ``[out, size]`` that resizes a line of pixels."""
     ratio = size / out
     weights = torch.zeros(out, size, dtype=torch.float64)
-    if filter_ == "nearest":  # step by step as Pillow, whose rounding decides where a pixel lies between two
+    if filter_ == "nearest":  # in Pillow's steps, whose rounding decides ties
         places = torch.full((out,), ratio, dtype=torch.float64)
         places[0] = ratio * 0.5
         weights[torch.arange(out), places.cumsum(0).long().clamp(max=size - 1)] = 1
@@ -76,14 +76,14 @@ def kernel(size: int, out: int, filter_: str, antialias: bool) -> Tensor:
 
 
 class Preprocess(nn.Module):
-    """As the contract's ``Input`` describes.
+    """Applies a contract's ``Input``.
 
     Args:
-        input_: with all that is to be applied.
+        input_: all that is to be applied.
         image_shape: (channels, height, width) of the images.
 
     Raises:
-        ConfigError: the images and the contract do not go together.
+        ConfigError: the images and the contract do not fit together.
     """
 
     def __init__(self, input_: Input, image_shape: tuple[int, int, int]) -> None:
@@ -109,30 +109,32 @@ class Preprocess(nn.Module):
         self.std: Tensor | None
 
     def _across(self, height: int, width: int) -> None:
-        """The matrices that resize, and the middle that is cut out."""
-        size, said = self.input.size, self.input
+        """Prepare the resizing matrices and the crop."""
+        size, stated = self.input.size, self.input
         self.size = (size[0], size[-1]) if size else (height, width)
-        to = said.resize_to or self.size
-        if said.resize == "crop" or (not said.resize and not said.resize_to and self.size == (height, width)):
+        to = stated.resize_to or self.size
+        if stated.resize == "crop" or (
+            not stated.resize and not stated.resize_to and self.size == (height, width)
+        ):
             between = (height, width)
-        elif said.resize == "shorter" or (said.resize == "" and height * to[-1] == width * to[0]):
+        elif stated.resize == "shorter" or (stated.resize == "" and height * to[-1] == width * to[0]):
             between = shorter(height, width, min(to))
-        elif said.resize == "squash":
+        elif stated.resize == "squash":
             between = (to[0], to[-1])
         else:
             raise ConfigError(
                 f"images of {height} x {width} become {self.size[0]} x {self.size[1]} by squashing them or by"
-                " cutting out the middle; say which by --contract input.resize=squash or"
+                " cropping the middle; choose by --contract input.resize=squash or"
                 " input.resize=shorter"
             )
         self.between = between
         if between[0] < self.size[0] or between[1] < self.size[1]:
             found = f"{between[0]} x {between[1]}"
             raise ConfigError(
-                f"input.size {self.size[0]} x {self.size[1]} cannot be cut out of {found}; make"
+                f"input.size {self.size[0]} x {self.size[1]} cannot be cropped from {found}; make"
                 " input.resize_to larger"
             )
-        filter_, antialias = said.filter or "bilinear", said.antialias is not False
+        filter_, antialias = stated.filter or "bilinear", stated.antialias is not False
         for name, old, new in (("down", height, between[0]), ("along", width, between[1])):
             self.register_buffer(
                 name, kernel(old, new, filter_, antialias) if old != new else None, persistent=False
@@ -140,15 +142,16 @@ class Preprocess(nn.Module):
         self.down: Tensor | None
         self.along: Tensor | None
         self.top, self.left = (
-            (b - s) // 2 if said.cut == "floor" else round((b - s) / 2.0)
+            (b - s) // 2 if stated.cut == "floor" else round((b - s) / 2.0)
             for b, s in zip(between, self.size, strict=True)
         )
 
     @property
     def changes(self) -> bool:
-        """Whether images are given in another form than float32 ``[n, c, h, w]`` in [0, 1] as they are."""
-        said = self.input
-        plain = said.layout in ("", "nchw") and said.dtype in ("", "float32") and not said.batch
+        """Whether the model gets anything else than the images themselves, float32 ``[n, c, h, w]`` in [0,
+        1]."""
+        stated = self.input
+        plain = stated.layout in ("", "nchw") and stated.dtype in ("", "float32") and not stated.batch
         same = (self.low, self.high) == (0.0, 1.0) and self.mean is None and self.std is None
         size = self.down is None and self.along is None and self.size == self.image_shape[1:]
         return not (
@@ -157,20 +160,21 @@ class Preprocess(nn.Module):
             and size
             and not self.grey
             and not self.colours
-            and not (said.channels == "bgr" and self.wanted == 3)
+            and not (stated.channels == "bgr" and self.wanted == 3)
         )
 
     @property
     def pixels(self) -> int:
-        """Numbers an image, as the model is given it."""
+        """How many numbers an image has in the model's input."""
         return self.wanted * self.size[0] * self.size[1]
 
     def forward(self, images: Tensor) -> Tensor:
-        """Float images ``[n, c, h, w]`` in [0, 1] as the model's input, of its layout and dtype."""
+        """Convert float images ``[n, c, h, w]`` in [0, 1] to the model's input, in its layout and dtype."""
         return self.numbers(self.geometry(images))
 
     def geometry(self, images: Tensor) -> Tensor:
-        """Channels and size only: still float ``[n, c', h', w']`` in [0, 1], as a PNG could hold it."""
+        """Convert channels and size only: still float ``[n, c', h', w']`` in [0, 1], as a PNG could hold
+        it."""
         x = images
         if self.grey:
             x = (x * x.new_tensor(GREY).view(1, 3, 1, 1)).sum(1, keepdim=True)
@@ -188,7 +192,7 @@ class Preprocess(nn.Module):
         return x[..., self.top : self.top + height, self.left : self.left + width]
 
     def numbers(self, x: Tensor) -> Tensor:
-        """What ``geometry`` gave, in the model's range, dtype and layout."""
+        """Convert the result of ``geometry`` to the model's range, dtype and layout."""
         if (self.low, self.high) != (0.0, 1.0):
             x = x * (self.high - self.low) + self.low
         if self.mean is not None:
@@ -212,7 +216,7 @@ class Preprocess(nn.Module):
 def _many(name: str, count: int, channels: int) -> str:
     expected = "1" if channels == 1 else f"1, or one for each of the model's {channels} channels"
     grey = (
-        "; these images are grey, say that it takes colours: input.channels=rgb"
+        "; these images are grey, state that the model takes colours: input.channels=rgb"
         if channels == 1 and count == 3
         else ""
     )
@@ -220,8 +224,8 @@ def _many(name: str, count: int, channels: int) -> str:
 
 
 def shorter(height: int, width: int, side: int) -> tuple[int, int]:
-    """Height and width when the shorter side becomes ``side``, rounded down as torchvision
-    and transformers do."""
+    """Height and width when the shorter side becomes ``side``, rounded down as in torchvision and
+    transformers."""
     if height <= width:
         return side, int(side * width / height)
     return int(side * height / width), side

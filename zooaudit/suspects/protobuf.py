@@ -1,9 +1,8 @@
-"""The few messages of the Open Inference Protocol over gRPC that a client needs, as
-protobuf writes them. Pure.
+"""The messages of the Open Inference Protocol over gRPC that a client needs, as protobuf encodes them. Pure.
 
 Written by hand: a request, a response and a model's metadata are a dozen fields of a published, frozen
-format. Generated code would be ten times as long, ask for a version of protobuf's runtime that others in the
-environment may not have, and build a Python object for every number before a length could be checked.
+format. Generated code would be ten times as long, require a version of protobuf's runtime that may conflict
+with other packages, and build a Python object for every number before any length could be checked.
 https://protobuf.dev/programming-guides/encoding
 """
 
@@ -19,9 +18,9 @@ SERVICE = "inference.GRPCInferenceService"
 INFER, METADATA, CONFIG = (f"/{SERVICE}/{name}" for name in ("ModelInfer", "ModelMetadata", "ModelConfig"))
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 CONTENTS = {1: "bool", 2: "int", 3: "int", 4: "uint", 5: "uint", 6: "<f4", 7: "<f8", 8: "bytes"}
-"""What the fields of InferTensorContents hold."""
+"""The type of each field of InferTensorContents."""
 LONGEST = 64
-"""Tensors of a response."""
+"""Most tensors in a response."""
 
 
 def varint(value: int) -> bytes:
@@ -64,7 +63,7 @@ def fields(message: bytes) -> Iterator[tuple[int, int, Any]]:
     """Number, wire type and value of each field: an int, or bytes.
 
     Raises:
-        AnswersError: no protobuf.
+        AnswersError: not protobuf.
     """
     at = 0
     while at < len(message):
@@ -101,15 +100,15 @@ def _none() -> AnswersError:
 
 
 def metadata_of(message: bytes) -> dict[str, Any]:
-    """ModelMetadataResponse, in the form that it has as JSON."""
+    """A ModelMetadataResponse, in its JSON form."""
     found: dict[str, Any] = {"inputs": [], "outputs": []}
     for number, kind, value in fields(message):
         if kind == BYTES and number in (4, 5):
-            found["inputs" if number == 4 else "outputs"].append(_told(value))
+            found["inputs" if number == 4 else "outputs"].append(_tensor(value))
     return found
 
 
-def _told(message: bytes) -> dict[str, Any]:
+def _tensor(message: bytes) -> dict[str, Any]:
     data: dict[str, Any] = {"name": "", "datatype": "", "shape": []}
     for number, kind, value in fields(message):
         if kind == BYTES and number in (1, 2):
@@ -120,8 +119,8 @@ def _told(message: bytes) -> dict[str, Any]:
 
 
 def config_of(message: bytes) -> dict[str, Any]:
-    """Of Triton's ModelConfigResponse what is needed: ``max_batch_size``, which protobuf
-    leaves out where it is 0."""
+    """The needed part of Triton's ModelConfigResponse: ``max_batch_size``, which protobuf leaves out if it is
+    0."""
     config = next((v for n, k, v in fields(message) if n == 1 and k == BYTES), None)
     if config is None:
         return {}
@@ -132,7 +131,7 @@ def outputs_of(message: bytes) -> list[Output]:
     """The tensors of a ModelInferResponse.
 
     Raises:
-        AnswersError: no such message.
+        AnswersError: not such a message.
     """
     tensors: list[Output] = []
     raws: list[bytes] = []
@@ -151,7 +150,7 @@ def outputs_of(message: bytes) -> list[Output]:
 
 
 def _output(message: bytes) -> Output:
-    result, values = _told(message), []
+    result, values = _tensor(message), []
     for number, kind, value in fields(message):
         if number == 5 and kind == BYTES:
             for inner, inner_kind, content in fields(value):

@@ -1,5 +1,4 @@
-"""How fast a suspect is asked: so many images a second, and not before it said that it
-wants to be asked again."""
+"""Limit how fast a suspect is asked: images a second, and no earlier than it asked to be retried."""
 
 import random
 import threading
@@ -10,7 +9,7 @@ from dataclasses import dataclass, field
 from zooaudit.backoff import doubled_s
 
 SLICE_S = 0.5
-"""Longest sleep before it is looked whether there is anything to wait for."""
+"""Longest sleep before checking whether to stop."""
 
 
 @dataclass
@@ -19,8 +18,8 @@ class RateLimit:
 
     Attributes:
         rate: images a second at most; 0 is no limit.
-        first_s, longest_s: waits after failures in a row: up to ``first_s`` times two to
-            the power of their number.
+        first_s, longest_s: the wait after n failures in a row is up to ``first_s`` times two to the power of
+            n, and at most ``longest_s``.
     """
 
     rate: float = 0.0
@@ -34,11 +33,11 @@ class RateLimit:
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     def take(self, images: int, halted: Callable[[], bool] = lambda: False) -> bool:
-        """Wait until so many images may be asked; false if it was ``halted`` meanwhile."""
+        """Wait until this many images may be asked; false if it was ``halted`` meanwhile."""
         with self._lock:
             start = max(self.clock(), self._next)
             self._next = start + (images / self.rate if self.rate else 0.0)
-        # Others may hear meanwhile that all have to wait.
+        # Meanwhile another thread may make all of them wait.
         while (wait := max(start, self._not_before) - self.clock()) > 0:
             if halted():
                 return False
@@ -46,8 +45,8 @@ class RateLimit:
         return not halted()
 
     def back_off(self, failures: int, asked_s: float = 0.0) -> float:
-        """Let everybody wait: at least what the suspect asked for, and longer the more often it failed in a
-        row. Returns for how long."""
+        """Make all threads wait: at least as long as the suspect asked for, and longer after more failures in
+        a row. Returns how long."""
         wait = max(asked_s, self.dice() * doubled_s(failures, self.first_s, self.longest_s))
         with self._lock:
             now = self.clock()

@@ -1,4 +1,4 @@
-"""A model as it comes out of its file, before any contract."""
+"""A model as read from its files, before any contract."""
 
 from dataclasses import dataclass, field
 
@@ -10,13 +10,13 @@ from zooaudit.suspects.described_input import Described
 
 @dataclass(frozen=True, eq=False)
 class Raw:
-    """A module and what its files say of it.
+    """A module, and what its files say about it.
 
     Attributes:
-        seen: what they say of preprocessing.
-        labels: names of its columns, in its order; empty if they have none.
-        described: its input's shape and type, where a graph states them.
-        notes: what to tell of where that comes from, a line each.
+        seen: preprocessing, as inferred from the files.
+        labels: names of its columns, in order; empty if they have none.
+        described: its input's shape and type, if a graph states them.
+        notes: where these come from, a line each.
     """
 
     module: nn.Module

@@ -1,4 +1,4 @@
-"""A suspect behind an API, described: by its address alone, or by a TOML file."""
+"""A suspect behind an API, described by its address alone or by a TOML file."""
 
 import difflib
 import hashlib
@@ -19,12 +19,12 @@ from zooaudit.suspects.wire import LATER, PROTOCOLS, Protocol, Wire
 
 Settings = Mapping[str, Any]
 LEAST = 0.01
-"""Of rates and of times."""
+"""The smallest rate, in images a second, and the shortest time, in seconds."""
 NEAR = 0.7
-"""How alike two names are, from 0 to 1, where one may have been meant by the other."""
+"""From which similarity of two names, 0 to 1, one may be a typo of the other."""
 ADDRESS = "http(s)://host/path, or grpc(s)://host:port/model"
 HUGGING_FACE = (".endpoints.huggingface.cloud", "api-inference.huggingface.co", "router.huggingface.co")
-"""Hosts that take an image as the body, and tell labels with scores."""
+"""Hosts that take an image as the body, and return labels with scores."""
 EXAMPLE = """url = "https://models.example/v2/models/shirts/infer"
 protocol = "v2"              # or tensorflow, torchserve, raw, form, template
 layout = "nchw"              # or nhwc, flat
@@ -41,18 +41,18 @@ class Remote:
     Attributes:
         url: http or https, of its prediction route; or ``grpc[s]://host:port/model[/version]``.
         signing: how its requests are signed.
-        batch: images a request at most.
-        largest_request: bytes a request at most, unless a single image has more.
-        concurrency: requests at once.
-        rate: images a second at most; 0 is no limit.
-        retries: of one request; while its model loads, as many as there is patience for.
+        batch: most images in a request.
+        largest_request: most bytes in a request, unless a single image has more.
+        concurrency: requests at the same time.
+        rate: most images a second; 0 is no limit.
+        retries: of one request; while its model loads, only ``patience_s`` limits them.
         timeout_s: of one exchange, from the look-up of the name to the last byte read.
-        patience_s: how long one request is tried in all.
-        ca: PEM file of certificates to trust beside the usual ones.
-        said: names of the settings that were given.
+        patience_s: how long one request is retried in all.
+        ca: PEM file of certificates to trust in addition to the usual ones.
+        stated: names of the settings that were given.
 
     Raises:
-        ConfigError: a value out of range.
+        ConfigError: a value is out of range.
     """
 
     url: str
@@ -68,7 +68,7 @@ class Remote:
     patience_s: float = 300.0
     headers: Mapping[str, str] = field(default_factory=dict)
     ca: str = ""
-    said: frozenset[str] = frozenset()
+    stated: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         if not is_address(self.url):
@@ -100,7 +100,7 @@ class Remote:
             isinstance(v, str) and (k + v).isascii() and (k + v).isprintable() and k
             for k, v in self.headers.items()
         )
-        if not plain:  # values are not shown: one may be a key
+        if not plain:  # the values are not shown, since one may be a key
             raise ConfigError(
                 f"headers are {', '.join(map(str, self.headers))}; expected texts of printable ASCII"
             )
@@ -116,13 +116,13 @@ class Remote:
 
     @property
     def shown(self) -> str:
-        """Its address without keys: in messages, records and evidence."""
+        """Its address without keys, for messages, records and evidence."""
         return without_keys(self.url)
 
     @property
     def about(self) -> dict[str, Any]:
-        """What its answers depend on: a ledger is of one suspect asked in one way. Headers may choose a
-        model, or whose account it is; the key of ``key_env`` may change meanwhile."""
+        """What its answers depend on: a ledger belongs to one suspect asked in one way. Headers may choose a
+        model or an account; the key in ``key_env`` may change meanwhile."""
         wire, naming = self.wire, self.naming
         later = {
             f.name
@@ -149,13 +149,13 @@ class Remote:
 
 
 def read_remote(path: Path, classes: tuple[str, ...]) -> Remote:
-    """A suspect described by a TOML file.
+    """Read a suspect's description from a TOML file.
 
     Args:
         classes: the kit's names of its classes, which are the suspect's unless the file says otherwise.
 
     Raises:
-        InputError: no such file, no TOML, or settings that are none.
+        InputError: no such file, not TOML, or settings that are not valid.
     """
     try:
         settings = tomllib.loads(path.read_text())
@@ -166,7 +166,7 @@ def read_remote(path: Path, classes: tuple[str, ...]) -> Remote:
 
 def remote_of(settings: Settings, classes: tuple[str, ...]) -> Remote:
     """A suspect from plain settings, the fields of ``Remote``, ``Wire``, ``Signing`` and ``Naming`` together;
-    the protocol is what the address shows unless it is said."""
+    the protocol is inferred from the address unless it is given."""
     own = _split(settings)
     url = own[Remote].get("url", "")
     if not url:
@@ -180,7 +180,7 @@ def remote_of(settings: Settings, classes: tuple[str, ...]) -> Remote:
     if wire.get("protocol") is None:
         raise ConfigError(
             f"{without_keys(url)} does not show its protocol (.../infer, ...:predict, /predictions/...); "
-            f"say protocol = one of {', '.join(PROTOCOLS)}"
+            f"give protocol = one of {', '.join(PROTOCOLS)}"
         )
     naming = {"classes": classes} | {
         k: tuple(v) if isinstance(v, list) else v for k, v in own[Naming].items()
@@ -193,13 +193,13 @@ def remote_of(settings: Settings, classes: tuple[str, ...]) -> Remote:
         wire=Wire(**wire),
         naming=Naming(**naming),
         signing=Signing(**own[Signing]),
-        said=frozenset(settings),
+        stated=frozenset(settings),
         **own[Remote],
     )
 
 
 def _usual(url: str, settings: Settings) -> dict[str, Any]:
-    """What an address shows."""
+    """Settings that an address implies."""
     parts = urlsplit(url)
     path, host = parts.path, parts.hostname or ""
     shown = (
@@ -226,7 +226,7 @@ def _usual(url: str, settings: Settings) -> dict[str, Any]:
 
 
 def _split(settings: Settings) -> dict[type, dict[str, Any]]:
-    """Settings by whose they are, each of its field's type."""
+    """Settings by the class they belong to, each checked against its field's type."""
     own: dict[type, dict[str, Any]] = {Remote: {}, Wire: {}, Signing: {}, Naming: {}}
     kinds = {f.name: (owner, KINDS[f.type]) for owner in own for f in fields(owner) if f.type in KINDS}
     for name, value in settings.items():
@@ -250,7 +250,7 @@ def _is(value: Any, kinds: tuple[type, ...]) -> bool:
 
 @dataclass(frozen=True)
 class Kind:
-    """What a setting may be, and the elements of a list."""
+    """The types that a setting, or the elements of a list, may have."""
 
     outer: tuple[type, ...]
     expected: str

@@ -1,4 +1,4 @@
-"""For how long a suspect wants to be let alone, in whatever form servers say so."""
+"""How long a suspect wants to be left alone, in whatever form servers state it."""
 
 import datetime
 import email.utils
@@ -11,14 +11,14 @@ from typing import Any
 
 MILLISECONDS = ("retry-after-ms", "x-ms-retry-after-ms", "grpc-retry-pushback-ms")
 RESETS = re.compile(r"^(?:x-)?(?:[a-z]+-)?ratelimit(?:-[a-z]+)?-reset(?:-[a-z]+)?$")
-"""``x-ratelimit-reset``, ``ratelimit-reset``, ``x-ratelimit-reset-requests``,
-``anthropic-ratelimit-requests-reset`` and the like."""
+"""Names like ``x-ratelimit-reset``, ``ratelimit-reset``, ``x-ratelimit-reset-requests`` and
+``anthropic-ratelimit-requests-reset``."""
 SPAN = re.compile(r"^(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?$")
 LOOKED_AT = 4096
-"""Characters of what a suspect says in which words are looked for."""
+"""How many characters of a suspect's message are searched."""
 UNITS = (86_400.0, 3_600.0, 60.0, 1.0, 0.001)
 EPOCH_S, EPOCH_MS = 1e9, 1e12
-"""A number beyond is a time since 1970 and no span: thirty years are no wait."""
+"""A larger number is a time since 1970 rather than a span: nobody waits for thirty years."""
 LOADING = re.compile(
     r"\b(?:is|are|still|currently|being|not yet)\b.{0,20}\b(?:loading|loaded|starting|initiali[sz]ing|warming"
     r" up|downloading)\b"
@@ -33,14 +33,14 @@ IN_BODY = {
     "retry_after_ms": 0.001,
     "retryDelay": 1.0,
 }
-"""Keys of a JSON body that say it, and their unit in seconds."""
+"""Keys of a JSON body that state it, and their unit in seconds."""
 
 
 def seconds_of(text: str, now: float) -> float:
-    """Seconds from ``now`` (since 1970): of a number, a number of seconds or a time since
-    1970; of a span (6m0s, 20ms); of a date.
+    """Seconds from ``now`` (since 1970), given as a number (of seconds, or a time since 1970), as a span
+    (6m0s, 20ms), or as a date.
 
-    0 for what is past, or cannot be read.
+    0 if it is past, or cannot be read.
     """
     text = text.strip()[:64]
     try:
@@ -63,10 +63,10 @@ def seconds_of(text: str, now: float) -> float:
 
 
 def wait_of(status: int, headers: Mapping[str, str], text: str) -> float:
-    """Seconds that a suspect asks for; 0 if it does not say.
+    """Seconds that a suspect asks to be left alone; 0 if it does not say.
 
     Args:
-        status: only of 429 are the ends of limits looked at, which come with other answers too.
+        status: the ends of rate limits count only for 429; other answers carry them too.
         headers: names in lower case.
         text: the body.
     """
@@ -82,7 +82,7 @@ def wait_of(status: int, headers: Mapping[str, str], text: str) -> float:
 
 
 def seconds_now(headers: Mapping[str, str]) -> float:
-    """Since 1970, by the suspect's own clock if it tells: dates are its."""
+    """Seconds since 1970, by the suspect's own clock if its headers have a date."""
     try:
         return email.utils.parsedate_to_datetime(headers["date"]).timestamp()
     except (KeyError, TypeError, ValueError, OverflowError):
@@ -90,7 +90,7 @@ def seconds_now(headers: Mapping[str, str]) -> float:
 
 
 def is_loading(status: int, text: str) -> bool:
-    """Whether a suspect says that its model is on the way."""
+    """Whether a suspect says that its model is loading."""
     result = object_of(text)
     return status in (0, 429, 503) and (
         isinstance(result.get("estimated_time"), int | float) or bool(LOADING.search(text[:LOOKED_AT]))
@@ -98,7 +98,7 @@ def is_loading(status: int, text: str) -> bool:
 
 
 def _reset(headers: Mapping[str, str], now: float) -> float:
-    """The last end of the limits that are used up, or of all if none says how much of it is left."""
+    """The last end of the exhausted limits, or of all if none says how much of it is left."""
     ends = {name: seconds_of(value, now) for name, value in headers.items() if RESETS.match(name)}
     used = [
         wait
@@ -121,7 +121,7 @@ def _in_body(text: str, now: float) -> float:
 
 
 def object_of(text: str) -> dict[str, Any]:
-    """The JSON object that a text is; an empty one if it is none."""
+    """The JSON object in a text; empty if the text is not one."""
     try:
         data = json.loads(text)
     except (ValueError, RecursionError):

@@ -1,8 +1,8 @@
-"""A stranger's model file, asked in a process of its own: it may take so much memory, time and disk and no
-more, sees nothing of our environment, and has no network where the system lets a process give it up. If it
-dies, the file is refused.
+"""Ask a stranger's model file in a process of its own. Its memory, time and disk are limited, it does not see
+our environment, and it has no network if the system lets a process give it up. If the process dies, the file
+is refused.
 
-It runs as our user: what that user may read, a fault in onnxruntime's or torch's own code may read too.
+It runs as our user: through a bug in onnxruntime or torch, a file could read what that user can read.
 """
 
 import contextlib
@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING, Any
 from zooaudit.errors import ModelError
 
 if TYPE_CHECKING:
-    # Not when it runs: torch starts threads, and a process that has some cannot give up its network.
+    # For types only: torch starts threads, and a process with threads cannot give up its network.
     from torch import Tensor
 
-QUESTIONS, ASKED, ANSWERS, SAID = "questions.safetensors", "asked.json", "answers.safetensors", "said.json"
+QUESTIONS, ASKED, ANSWERS, RESULT = "questions.safetensors", "asked.json", "answers.safetensors", "said.json"
 KINDS = (".onnx", ".safetensors")
 NEW_USER, NEW_NET = 0x10000000, 0x40000000
-"""Of Linux's unshare: a network of its own, which leads nowhere, is for whoever is root in
-a user namespace of its own."""
+"""Flags of Linux's unshare: root in a user namespace of its own can have a network of its own, which leads
+nowhere."""
 NO_NEW_PRIVILEGES = 38
 WRITTEN_BYTES = 256 * 2**20
 BATCH = 64
@@ -34,11 +34,11 @@ BATCH = 64
 
 @dataclass(frozen=True)
 class Limits:
-    """Of one model.
+    """Limits for one model.
 
     Attributes:
-        seconds: in all, with the start of the process.
-        memory_bytes: beyond what the process has once its libraries are loaded.
+        seconds: in all, including the start of the process.
+        memory_bytes: beyond what the process needs once its libraries are loaded.
     """
 
     seconds: float = 45.0
@@ -47,8 +47,8 @@ class Limits:
 
 @dataclass(frozen=True)
 class Sandbox:
-    """How a file is asked: its ending is its kind; weights go into a net of timm's or
-    torchvision's, by name, and no other code.
+    """How a file is asked: its ending gives its kind; weights go into a named timm or torchvision net, and
+    into no other code.
 
     Attributes:
         described: whether the interface was described, so that its values are taken as they are.
@@ -61,21 +61,21 @@ class Sandbox:
 
 
 def ask(path: Path, images: "Tensor", how: Sandbox, limits: Limits = Limits()) -> "Tensor":
-    """The answers of the model in ``path``, alone in its folder, to float images
-    ``[n, c, h, w]``: float32 ``[n, K]``.
+    """Load the model in ``path``, alone in its folder, and return its answers to float images ``[n, c, h,
+    w]``: float32 ``[n, K]``.
 
     Raises:
-        ModelError: it cannot be loaded, asked, or takes too much.
+        ModelError: it cannot be loaded or asked, or takes too much.
     """
     from safetensors.torch import load_file, save_file
 
     from zooaudit.suspects.named_nets import is_named
 
     if path.suffix not in KINDS:
-        raise ModelError(f"{path.name} is not a model file that is taken; expected {' or '.join(KINDS)}")
+        raise ModelError(f"{path.name} is not a supported model file; expected {' or '.join(KINDS)}")
     if path.suffix == ".safetensors" and not is_named(how.factory):
         raise ModelError(
-            f"weights go into a net by name, and this is {how.factory or 'none'!r}; expected timm:NAME or"
+            f"weights go into a named net, and this is {how.factory or 'none'!r}; expected timm:NAME or"
             " torchvision:NAME"
         )
     folder = path.parent
@@ -86,16 +86,16 @@ def ask(path: Path, images: "Tensor", how: Sandbox, limits: Limits = Limits()) -
         )
     )
     _run(folder, limits)
-    said = json.loads((folder / SAID).read_text()) if (folder / SAID).is_file() else {"error": ""}
-    if "error" in said:
-        text = said["error"].replace(f"{folder}/", "")
+    result = json.loads((folder / RESULT).read_text()) if (folder / RESULT).is_file() else {"error": ""}
+    if "error" in result:
+        text = result["error"].replace(f"{folder}/", "")
         most = f"{limits.memory_bytes >> 20} MiB or {limits.seconds:g} s"
         raise ModelError(
             text
             or f"the process that asked {path.name} ended before it had answered; expected a model that"
             f" takes no more than {most}"
         )
-    # Of a process that a stranger's file may have taken over.
+    # Do not trust the output: a malicious file may have taken over the process.
     answers = load_file(folder / ANSWERS)["answers"].float()
     if answers.shape != (len(images), len(how.classes)) or not answers.isfinite().all():
         raise ModelError(
@@ -106,7 +106,7 @@ def ask(path: Path, images: "Tensor", how: Sandbox, limits: Limits = Limits()) -
 
 
 def _run(folder: Path, limits: Limits) -> None:
-    """The process, to its end or for as long as it may take."""
+    """Run the process until it ends or its time is up."""
     root = str(Path(__file__).parents[2])
     env = {
         "PATH": os.defpath,
@@ -136,8 +136,8 @@ def _run(folder: Path, limits: Limits) -> None:
 
 
 def _alone() -> None:
-    """Give up the network and any way to more rights; before a second thread is there. What
-    the system does not allow is left."""
+    """Give up the network and any way to gain rights, before a second thread starts. Steps that the system
+    does not allow are skipped."""
     if sys.platform == "linux":
         libc = ctypes.CDLL(None)
         libc.unshare(NEW_USER | NEW_NET)
@@ -184,15 +184,15 @@ def _asked(folder: Path, asked: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    """Ask the model of this folder."""
+    """Ask the model in this folder."""
     _alone()
     folder = Path.cwd()
     try:
         _asked(folder, json.loads((folder / ASKED).read_text()))
-        said = {"done": ""}
+        result = {"done": ""}
     except Exception as error:  # noqa: BLE001  whatever a stranger's file makes a library raise, MemoryError too
-        said = {"error": " ".join(str(error).split())[:500] or type(error).__name__}
-    (folder / SAID).write_text(json.dumps(said))
+        result = {"error": " ".join(str(error).split())[:500] or type(error).__name__}
+    (folder / RESULT).write_text(json.dumps(result))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """How requests to a suspect are signed: an API key, OAuth2 client credentials, or AWS Signature Version 4.
 
-Secrets come from the environment (of AWS from where its tools look), go into requests, and
-into nothing else: no ledger, log or error.
+Secrets come from the environment (AWS's from where its tools look) and are written only into requests: never
+into a ledger, log or error.
 """
 
 import os
@@ -17,7 +17,7 @@ from zooaudit.suspects.transport import Refusal
 
 WAYS = ("key", "oauth", "aws")
 SHORTEST = 6
-"""Characters of a secret that is looked for in what is told: shorter ones would be found everywhere."""
+"""Shortest secret that is searched for in texts, in characters: shorter ones would match everywhere."""
 Headers = dict[str, str]
 
 
@@ -31,13 +31,13 @@ class Signing:
         key_header, key_prefix: where the key goes.
         oauth_url: of the token server.
         oauth_id_env, oauth_secret_env: environment variables with the client's id and secret.
-        oauth_scope, oauth_audience: what the token is asked for; "" for what the server gives.
-        oauth_body: whether id and secret go in the body, rather than as basic authentication.
-        aws_region, aws_service: "" is what the address shows.
-        aws_profile: of AWS's configuration; "" for the usual one.
+        oauth_scope, oauth_audience: what to request for the token; "" for the server's default.
+        oauth_body: send id and secret in the body, instead of as basic authentication.
+        aws_region, aws_service: "" infers them from the address.
+        aws_profile: in AWS's configuration; "" for the default.
 
     Raises:
-        ConfigError: a way that is none, or that lacks a setting.
+        ConfigError: an unknown way to sign, or a missing setting.
     """
 
     sign: str = "key"
@@ -69,12 +69,12 @@ class Signing:
 
 
 AWS = "AWS"
-"""Stands for whatever AWS's own tools would sign by."""
+"""Stands for the credentials that AWS's own tools would use."""
 
 
 def asked_of_the_environment(signing: Signing) -> dict[str, str]:
-    """By field: the secrets of this machine that a description wants to have sent to its address: names of
-    variables, or ``AWS``."""
+    """By field: the secrets of this machine that a description wants sent to its address: names of variables,
+    or ``AWS``."""
     named = {
         f: getattr(signing, f) for f in ("key_env", "oauth_id_env", "oauth_secret_env") if getattr(signing, f)
     }
@@ -82,11 +82,11 @@ def asked_of_the_environment(signing: Signing) -> dict[str, str]:
 
 
 def check_allowed(signing: Signing, url: str, where: str, allowed: Collection[str]) -> None:
-    """Refuse a description that names secrets which the user did not allow: whoever wrote
-    the file gets to read what it names.
+    """Refuse a description that names secrets which the user did not allow: the author of the file would
+    receive them.
 
     Raises:
-        ConfigError: it does; shows the flag that allows it.
+        ConfigError: it names such secrets; the message shows the flag that allows them.
     """
     asked = asked_of_the_environment(signing)
     if lacking := [name for name in asked.values() if name not in allowed]:
@@ -104,19 +104,19 @@ def check_allowed(signing: Signing, url: str, where: str, allowed: Collection[st
 
 
 class Signer(Protocol):
-    """Gives each request what shows who asks; for many threads."""
+    """Adds authentication to each request; for many threads."""
 
     @property
     def secrets(self) -> Iterable[str]:
-        """What must not be told to anybody."""
+        """Texts that must not be shown to anybody."""
         ...
 
     def headers(self, method: str, url: str, kind: str, body: bytes) -> Headers | Refusal:
-        """Headers for a request of a media type; a refusal if there are none just now."""
+        """Headers for a request of a media type; a refusal if there are none at the moment."""
         ...
 
     def renewed(self, sent: Headers) -> bool:
-        """After a 401 to these headers: whether another attempt may go better."""
+        """After a 401 to these headers: whether another attempt may succeed."""
         ...
 
 
@@ -124,14 +124,14 @@ def secret(name: str, what: str) -> str:
     """The value of an environment variable.
 
     Raises:
-        ConfigError: it is not set, or no header can have it.
+        ConfigError: it is not set, or has characters that a header cannot have.
     """
     field, value = what.partition(" ")[0], os.environ.get(name, "")
     if not value:
         raise ConfigError(f"{field} is {name}, which is not set; export {what.partition(' ')[2]} in it")
     if not (value.isascii() and value.isprintable()):
         raise ConfigError(
-            f"the key in {name} has characters that no header can have; expected printable ASCII"
+            f"the key in {name} has characters that a header cannot have; expected printable ASCII"
         )
     return value
 

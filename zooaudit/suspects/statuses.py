@@ -1,5 +1,5 @@
-"""What a status that is not a success means: whether the question was answered and paid for, and whether
-asking again may help. Pure."""
+"""The meaning of a status that is not a success: whether the question was answered and charged, and whether a
+retry may help. Pure."""
 
 import json
 from collections.abc import Mapping
@@ -10,12 +10,11 @@ from zooaudit.suspects.retry_after import is_loading, object_of, wait_of
 from zooaudit.suspects.transport import Refusal
 
 BUSY = (425, 429, 503, 521, 523, 525, 526)
-"""The suspect says that it did not answer, or a gateway that it did not reach it: such a
-request is not charged."""
+"""The suspect did not answer, or a gateway did not reach it: such a request is not charged."""
 PASSING = (408, 500, 502, 504, 520, 522, 524, 527, 529, 530, 598, 599)
-"""May pass, and may have been answered behind a gateway: charged."""
-SAID = 200
-"""Characters of what a suspect says that are told."""
+"""Temporary, and possibly answered behind a gateway: charged."""
+SHOWN = 200
+"""How many characters of a suspect's message are shown."""
 THROTTLED = (
     "ThrottlingException",
     "TooManyRequestsException",
@@ -23,7 +22,7 @@ THROTTLED = (
     "ServiceUnavailable",
     "ModelNotReadyException",
 )
-"""AWS says so with status 400 too."""
+"""AWS sends these with status 400 too."""
 
 CHARSETS = (
     "us-ascii",
@@ -41,32 +40,32 @@ CHARSETS = (
     "gb18030",
     "big5",
 )
-"""Taken at their word; of all others JSON's own rule is better than the header."""
+"""Charsets that a header may name; for all others JSON's own rule is better than the header."""
 
 
 def refusal_of(status: int, headers: Mapping[str, str], text: str, count: int) -> Refusal | None:
-    """What a status other than 2xx means; None if the suspect will never answer this.
+    """The meaning of a status other than 2xx; None if the suspect will never answer this.
 
     Args:
         headers: names in lower case.
-        text: what it said.
-        count: images that were asked.
+        text: the suspect's message.
+        count: how many images were asked.
     """
     reason, status = f"answers {status}", _inner(status, text)
     if most := most_of(status, text, count):
-        return Refusal(f"{reason}: {text[:SAID]}", REFUSED, most=most)
+        return Refusal(f"{reason}: {text[:SHOWN]}", REFUSED, most=most)
     if status == 400 and any(t in headers.get("x-amzn-errortype", "") + text for t in THROTTLED):
         return Refusal(reason, REFUSED, wait_of(429, headers, text))
     if status not in BUSY and status not in PASSING:
         return None
-    outcome, said = REFUSED if status in BUSY else LOST, "" if "<html" in text.lower() else text[:SAID]
+    outcome, message = REFUSED if status in BUSY else LOST, "" if "<html" in text.lower() else text[:SHOWN]
     return Refusal(
-        reason, outcome, wait_of(status, headers, text), said=said, loading=is_loading(status, text)
+        reason, outcome, wait_of(status, headers, text), message=message, loading=is_loading(status, text)
     )
 
 
 def _inner(status: int, text: str) -> int:
-    """The model's own status, where SageMaker wraps it in a 424."""
+    """The model's own status, which SageMaker wraps in a 424."""
     inner = object_of(text).get("OriginalStatusCode") if status == 424 else None
     return (
         inner
@@ -78,7 +77,7 @@ def _inner(status: int, text: str) -> int:
 
 
 def charset_of(kind: str) -> str:
-    """The charset of a media type; "" if it does not say."""
+    """The charset in a media type; "" if there is none."""
     return next(
         (
             p.partition("=")[2].strip("\" '").lower()
@@ -90,8 +89,8 @@ def charset_of(kind: str) -> str:
 
 
 def text_of(body: bytes, kind: str) -> str:
-    """A body as text: by its media type's charset, or as JSON is (UTF-8, 16 or 32, with or
-    without a mark)."""
+    """A body as text: by its media type's charset, or as JSON is decoded (UTF-8, 16 or 32, with or without a
+    byte-order mark)."""
     charset = charset_of(kind)
     if charset in CHARSETS:
         return body.decode(charset, errors="replace")

@@ -12,24 +12,24 @@ from zooaudit.errors import ConfigError
 from zooaudit.suspects.pictures import jpeg, png
 
 SINGLE, MANY = ("$image", "$png", "$jpeg"), ("$images", "$pngs", "$jpegs")
-"""Stand in a template for one image and for all of a request: numbers in the layout, or a file as base64.
+"""Placeholders for one image and for all images of a request: numbers in the layout, or a file as base64.
 ``$png`` and ``$jpeg`` may have text before them, as in ``data:image/png;base64,$png``."""
 EACH = "$each"
-"""An object with this one key is a list: what stands under it once for each image of the request, where
-``$image`` is that image."""
+"""An object with this single key becomes a list: its value once for each image of the request, with
+``$image`` as that image."""
 LARGEST = 2**63
 FILES = {"$png": png, "$jpeg": jpeg}
 Numbers = Callable[[Tensor], Any]
 MOST_PLACES, MOST_VALUES, MOST_CHARACTERS, DEEPEST = 4, 10_000, 100_000, 32
-"""A template's placeholders, values, characters and levels: a request is at most so many
-times its images, and so much more."""
+"""A template's limits of placeholders, values, characters and levels: a request is at most this multiple of
+its images, plus a constant."""
 
 
 def check_template(template: Any) -> None:
-    """Refuse a template that would make far more of a request than its images, before anything is made of it.
+    """Refuse a template that would make a request far larger than its images, before it is filled.
 
     Raises:
-        ConfigError: too many places for images, values, characters or levels, or something that is not JSON.
+        ConfigError: too many places for images, values, characters or levels, or something that JSON lacks.
     """
     places = values = characters = 0
     pending = [(template, 1)]
@@ -75,7 +75,7 @@ def check_template(template: Any) -> None:
 
 
 def placeholders(template: Any) -> set[str]:
-    """Placeholders in a template; those under ``$each`` as the ones for all images."""
+    """Placeholders in a template; those under ``$each`` are named as the ones for all images."""
     if isinstance(template, dict):
         if set(template) == {EACH}:
             return {MANY[SINGLE.index(one)] if one in SINGLE else one for one in placeholders(template[EACH])}
@@ -95,10 +95,10 @@ def _placeholder(text: Any) -> str:
 
 
 def filled(template: Any, images: Tensor, numbers: Numbers) -> Any:
-    """A template with float images ``[n, c, h, w]`` in the places of placeholders.
+    """A template with float images ``[n, c, h, w]`` in the place of placeholders.
 
     Args:
-        numbers: from images to an array ``[n, ...]``.
+        numbers: converts images to an array ``[n, ...]``.
     """
     if isinstance(template, dict):
         if set(template) == {EACH}:

@@ -1,4 +1,4 @@
-"""Tensors of the Open Inference Protocol (v2), over HTTP and gRPC alike: an input made of images, outputs
+"""Tensors of the Open Inference Protocol (v2), over both HTTP and gRPC: an input made from images, outputs
 read as answers. Pure."""
 
 import struct
@@ -20,8 +20,8 @@ class Shaped:
     """How images become an input.
 
     Attributes:
-        datatype: of the protocol; ``BYTES`` is a PNG an image.
-        dims: of one image's numbers; () as the layout has them.
+        datatype: of the protocol; ``BYTES`` is a PNG for each image.
+        dims: of one image's numbers; () for the layout's.
         batched: whether the shape begins with the number of images.
         column: whether ``BYTES`` have the shape [n, 1] instead of [n].
     """
@@ -51,7 +51,7 @@ class Shaped:
 
 
 def raw(values: np.ndarray | list[bytes]) -> bytes:
-    """Values in the binary form: little endian, row by row; of ``BYTES`` each with its length before it."""
+    """Values in the binary form: little endian, row by row; each ``BYTES`` value after its length."""
     if isinstance(values, list):
         return b"".join(struct.pack("<I", len(one)) + one for one in values)
     return np.ascontiguousarray(values).tobytes()
@@ -59,7 +59,7 @@ def raw(values: np.ndarray | list[bytes]) -> bytes:
 
 @dataclass(frozen=True)
 class Output:
-    """A tensor that came back; values in its own form: raw bytes, or a list."""
+    """A tensor in a response; values in their original form: raw bytes, or a list."""
 
     name: str
     datatype: str
@@ -68,13 +68,13 @@ class Output:
 
 
 def answers(outputs: Sequence[Output], name: str, count: int) -> list[Any]:
-    """One answer an image: a list of numbers, or one number or text.
+    """One answer for each image: a list of numbers, or one number or text.
 
     Args:
-        name: of the output that answers; "" for the only one.
+        name: the output that holds the answers; "" for the only one.
 
     Raises:
-        AnswersError: no such output, several of which none is named, or not ``count`` answers.
+        AnswersError: no such output, several without a name to choose by, or not ``count`` answers.
     """
     found = [o for o in outputs if not name or o.name == name]
     there = ", ".join(f"{o.name[:40]!r} {list(o.shape)}" for o in outputs[:8]) or "none"
@@ -84,7 +84,7 @@ def answers(outputs: Sequence[Output], name: str, count: int) -> list[Any]:
         )
     if len(found) > 1:
         raise AnswersError.of(
-            f"{len(found)} outputs, {there}", f"one, or say which: output = {found[0].name[:40]!r}"
+            f"{len(found)} outputs, {there}", f"one, or choose: output = {found[0].name[:40]!r}"
         )
     return _rows(found[0], count)
 
@@ -105,7 +105,7 @@ def _rows(output: Output, count: int) -> list[Any]:
 
 
 def values_of(output: Output) -> list[Any]:
-    """All values in a row: numbers, or texts of ``BYTES``."""
+    """All values in a row: numbers, or texts for ``BYTES``."""
     if isinstance(output.values, bytes):
         return _unpacked(output)
     if not isinstance(output.values, list):

@@ -1,7 +1,7 @@
-"""What carries questions to a suspect behind an API: one small protocol, whatever is spoken on the wire.
+"""What carries questions to a suspect behind an API: one small protocol for all wire formats.
 
-A transport sends a batch and brings answers, or a refusal with its reason. It knows of no ledger, budget,
-pace or retry: those are :class:`~zooaudit.suspects.api.ApiBlackBox`'s, which wraps any transport.
+A transport sends a batch and returns answers, or a refusal with its reason. Ledger, budget, rate limit and
+retries belong to :class:`~zooaudit.suspects.api.ApiBlackBox`, which wraps any transport.
 """
 
 from collections.abc import Mapping
@@ -24,35 +24,35 @@ class Message:
 
 @dataclass(frozen=True)
 class Refusal:
-    """A request that brought no answers, though another may.
+    """A request without answers, although another may succeed.
 
     Attributes:
         reason: after the suspect's name, as in "answers 503".
-        outcome: the ledger's ``REFUSED`` if it surely was not answered, else ``LOST``.
-        wait_s: for how long it wants to be let alone; 0 if it does not say.
-        most: images that it takes a request, if these were too many; 0 if they were not.
-        said: what it said itself, "" if that tells nothing.
-        loading: whether its model is on the way, so that waiting helps however often it was asked.
+        outcome: the ledger's ``REFUSED`` if it certainly was not answered, else ``LOST``.
+        wait_s: how long the suspect asks to be left alone; 0 if it does not say.
+        most: how many images a request may have, if these were too many; else 0.
+        message: the suspect's own message; "" if it is uninformative.
+        loading: whether its model is loading, so that waiting helps however often it was asked.
     """
 
     reason: str
     outcome: str = REFUSED
     wait_s: float = 0.0
     most: int = 0
-    said: str = ""
+    message: str = ""
     loading: bool = False
 
 
 @dataclass(frozen=True)
 class Takes:
-    """What a suspect told of itself before the first question.
+    """A suspect's description of itself, before the first question.
 
     Attributes:
-        most: images a request at most; 0 if it does not say.
-        exact: images that every request must have; 0 for any number.
-        columns: numbers in an answer; 0 if it does not say.
-        notes: what was taken from it, in words.
-        seen: for the record: what it told, and how pixels go to it because of that; empty if it told nothing.
+        most: most images in a request; 0 if unknown.
+        exact: how many images every request must have; 0 for any number.
+        columns: how many numbers an answer has; 0 if unknown.
+        notes: what was read from it, in words.
+        seen: for the record: the description, and how pixels are sent because of it; empty without one.
     """
 
     most: int = 0
@@ -63,28 +63,28 @@ class Takes:
 
 
 class Transport(Protocol):
-    """Used by several threads at once, but for ``learn``, which comes first."""
+    """Used by several threads at a time, after a single call of ``learn``."""
 
     def learn(self, shape: tuple[int, int, int]) -> Takes | Refusal:
-        """What the suspect tells of itself; it need not tell anything. Nothing is charged for it.
+        """Read the suspect's optional description of itself. Nothing is charged for it.
 
         Args:
             shape: of the images that it will be asked, (channels, height, width).
 
         Raises:
-            ConfigError: they cannot be asked of it as it is described, and which setting settles it.
+            ConfigError: such images cannot be sent by its description; names the setting that resolves it.
         """
         ...
 
     def message(self, images: Tensor) -> Message:
-        """A request for float images ``[n, c, h, w]``."""
+        """The request for float images ``[n, c, h, w]``."""
         ...
 
     def send(self, message: Message, count: int) -> list[Any] | Refusal:
-        """Answers, one an image, in whatever form.
+        """Answers, one for each image, in whatever form.
 
         Raises:
-            SuspectError: it will never answer this.
+            SuspectError: the suspect will never answer this.
             AnswersError: it answered something else.
         """
         ...

@@ -15,9 +15,9 @@ from zooaudit.suspects.transport import Message
 from zooaudit.suspects.wire import JSON, json_of
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
-"""Bytes of JSON before the binary tensors."""
+"""Most bytes of JSON before the binary tensors."""
 LONGEST = 64
-"""Outputs that are read."""
+"""Most outputs that are read."""
 
 
 def infer_message(fitted: Fitted, images: Tensor) -> Message:
@@ -40,7 +40,7 @@ def infer_message(fitted: Fitted, images: Tensor) -> Message:
 
 
 def _plain(values: np.ndarray | list[bytes]) -> list[Any]:
-    """As JSON has them: numbers in a row, files as base64."""
+    """Values for JSON: numbers in a row, files as base64."""
     if isinstance(values, list):
         return [base64.b64encode(one).decode() for one in values]
     return values.ravel().tolist()
@@ -50,11 +50,11 @@ def read_outputs(body: bytes, length: str, kind: str) -> list[Output]:
     """The tensors of a response.
 
     Args:
-        length: of ``HEADER_LENGTH``; "" if all of it is JSON.
-        kind: its media type.
+        length: the value of ``HEADER_LENGTH``; "" if the whole body is JSON.
+        kind: the response's media type.
 
     Raises:
-        AnswersError: it is none.
+        AnswersError: not such a response.
     """
     at = len(body)
     if length:

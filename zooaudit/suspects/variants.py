@@ -1,5 +1,5 @@
-"""Other contracts that a model may want, each one change from how it is asked; for saying
-which, never for taking it."""
+"""Other contracts that a model may expect, each one change away from the current one; to suggest one, never
+to apply it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -13,7 +13,7 @@ from zooaudit.suspects.contracted import Contracted
 from zooaudit.suspects.load import Asked, Loaded, fitted
 
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
-"""What most public checkpoints were trained with."""
+"""The normalisation that most public checkpoints were trained with."""
 RANGES = ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0))
 
 
@@ -22,19 +22,19 @@ class Variant:
     """A model behind another contract.
 
     Attributes:
-        flag: of the command line, that says so.
+        flag: the command-line flag for it.
         changed: the field that it changes first.
-        said: whether what it changes was said by the user, not seen or left at its default.
+        stated: whether the user stated what it changes, as opposed to an inferred or default value.
     """
 
     module: nn.Module
     flag: str
     changed: str
-    said: bool
+    stated: bool
 
 
 def variants(loaded: Loaded, asked: Asked) -> Iterator[Variant]:
-    """Each other range, normalisation, order of channels and layout that the model takes."""
+    """Each other range, normalisation, order of channels and layout that the model accepts."""
     colours = _channels(loaded, asked) == 3
     for changes in _changes(loaded.contract.input, colours):
         input_ = replace(loaded.contract.input, **changes)
@@ -46,14 +46,14 @@ def variants(loaded: Loaded, asked: Asked) -> Iterator[Variant]:
                 ),
                 "it",
             )
-        except InputError:  # it does not take that
+        except InputError:  # the model does not accept it
             continue
-        said = any(getattr(asked.contract.input, name) != getattr(Input(), name) for name in changes)
+        stated = any(getattr(asked.contract.input, name) != getattr(Input(), name) for name in changes)
         yield Variant(
             other.module,
             "--contract " + " ".join(f"'input.{n}={_toml(v)}'" for n, v in changes.items()),
             next(iter(changes)),
-            said,
+            stated,
         )
 
 

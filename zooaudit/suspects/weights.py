@@ -1,5 +1,5 @@
-"""Weights out of safetensors files, and into a module: all of them, and nothing else.
-Nothing is ever unpickled."""
+"""Read weights from safetensors files, and load them into a module: all of them, and nothing else. Nothing is
+ever unpickled."""
 
 import struct
 import zipfile
@@ -19,16 +19,16 @@ MOST_MEMBERS = 50_000
 
 
 def refuse_pickle(path: Path) -> None:
-    """Raise ModelError if the file is a pickle or a torch.save archive: opening one runs
-    its author's code."""
+    """Raise ModelError if the file is a pickle or a torch.save archive: opening one runs its author's
+    code."""
     with path.open("rb") as file:
         head = file.read(9)
     archived = zipfile.is_zipfile(path)
-    # safetensors: eight bytes of length, then a brace.
+    # safetensors files begin with eight bytes of length, then a brace.
     if archived or (head[:1] == b"\x80" and head[8:] != b"{"):
         if archived and _scripted(path):
             raise ModelError(
-                f"{path} is TorchScript, which keeps a pickle beside its code; expected safetensors, .pt2 or"
+                f"{path} is TorchScript, which contains a pickle; expected safetensors, .pt2 or"
                 " .onnx. Where you trust it, torch.onnx.export(torch.jit.load(path), images, 'model.onnx',"
                 " dynamo=False) writes a graph, and"
                 " safetensors.torch.save_file(torch.jit.load(path).state_dict(), 'model.safetensors') its"
@@ -45,17 +45,17 @@ def _scripted(path: Path) -> bool:
     try:
         check_listing(path, MOST_MEMBERS)
     except ValueError:
-        return False  # some pickle or other, which is refused as such
+        return False  # some other pickle, which is refused as such
     with zipfile.ZipFile(path) as archive:
         return any(name.partition("/")[2].startswith("code/") for name in archive.namelist())
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file by name; of an index
-    (``model.safetensors.index.json``), those of all its files.
+    """The tensors of a safetensors file by name; for an index (``model.safetensors.index.json``), those of
+    all its files.
 
     Raises:
-        ModelError: one of the files is not there or unreadable, or they do not hold what the index says.
+        ModelError: a file is missing or unreadable, or the tensors are not those of the index.
     """
     if not path.name.endswith(INDEX):
         return _read(path)
@@ -85,7 +85,7 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 
 def shapes(path: Path) -> Mapping[str, tuple[int, ...]]:
-    """Of a safetensors file's tensors, by name; its content is not read."""
+    """The shapes of a safetensors file's tensors, by name; the content is not read."""
     try:
         with safe_open(path, "pt") as content:
             return {name: tuple(content.get_slice(name).get_shape()) for name in content.keys()}  # noqa: SIM118  no dict
@@ -94,15 +94,15 @@ def shapes(path: Path) -> Mapping[str, tuple[int, ...]]:
 
 
 WRAPPERS = ("module.", "_orig_mod.")
-"""What DataParallel, DistributedDataParallel and torch.compile put before the names of a model's weights."""
+"""Prefixes that DataParallel, DistributedDataParallel and torch.compile add to the names of a model's
+weights."""
 EXACT = (torch.float16, torch.bfloat16)
-"""Every value of these is one of float32."""
+"""Types whose every value is also a float32."""
 
 
 def unwrapped(weights: dict[str, Tensor], expected: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The weights under the model's names: without what wrappers put before all of them,
-    and with those that share memory with another, of which safetensors keeps one only; half
-    precision as float32, where the model has that."""
+    """The weights under the model's names: without the prefixes of wrappers, with tensors that share memory
+    with another (safetensors keeps only one), and half precision as float32 if the model has that."""
     while weights and not weights.keys() & expected.keys():
         prefix = next((p for p in WRAPPERS if all(name.startswith(p) for name in weights)), None)
         if prefix is None:
@@ -120,8 +120,8 @@ def unwrapped(weights: dict[str, Tensor], expected: dict[str, Tensor]) -> dict[s
 
 
 def put_weights(module: nn.Module, weights: dict[str, Tensor], where: str) -> None:
-    """Load ``weights`` into ``module``, all of them and nothing else, or raise ModelError
-    with path, expected and found."""
+    """Load ``weights`` into ``module``, all of them and nothing else. Raises ModelError with path, expected
+    and found."""
     expected = module.state_dict()
     weights = unwrapped(weights, expected)
     if missing := sorted(expected.keys() - weights.keys()):

@@ -1,5 +1,4 @@
-"""How images become the body of a request, and the body of a response answers: the
-prediction APIs that suspects speak.
+"""Images to request bodies, and response bodies to answers, for the prediction APIs that suspects have.
 
 Pure: bytes in, bytes out. ``v2`` is the Open Inference Protocol (KServe, Triton, MLServer, OpenVINO),
 ``tensorflow`` TensorFlow Serving's REST API, ``torchserve`` TorchServe's, ``raw`` one image as the body,
@@ -42,34 +41,33 @@ FILES = ("torchserve", "raw")
 JSON = "application/json"
 USUAL_ANSWERS = {"tensorflow": "predictions || outputs", "template": "predictions"}
 MOST_FIELDS = 64
-"""Of a form."""
+"""Limits of a form."""
 LATER = ("datatype", "offset", "tensors", "metadata", "media", "form_file", "form", "form_many")
-"""Settings that came after ledgers were first written: a ledger is named after them only
-where they are used."""
+"""Settings that are newer than ledgers: they are part of a ledger's name only if they are used."""
 
 
 @dataclass(frozen=True)
 class Wire:
-    """One suspect's way of being asked.
+    """How one suspect is asked.
 
     Attributes:
         layout: of an image's numbers: channels first, channels last, or one row.
-        scale, offset: pixels are multiplied by the one, then the other is added: 1 and 0 give values in [0,
-            1], 255 and 0 in [0, 255].
-        input, output: names of tensors (``v2``); an empty one is the only or first there is.
-        datatype: of the input (``v2``); "" is what its metadata say, or FP32.
-        tensors: ``json`` or ``binary`` (``v2`` over HTTP); "" is binary where the server says that it takes
-            it, or the type needs it.
-        metadata: whether what a ``v2`` model tells of itself is heeded.
+        scale, offset: pixels are multiplied by the first, then the second is added: 1 and 0 give values in
+            [0, 1], 255 and 0 in [0, 255].
+        input, output: names of tensors (``v2``); "" is the only or first one.
+        datatype: of the input (``v2``); "" is the type in its metadata, or FP32.
+        tensors: ``json`` or ``binary`` (``v2`` over HTTP); "" is binary if the server announces it, or the
+            type needs it.
+        metadata: whether a ``v2`` model's description of itself is used.
         request: JSON with placeholders (``template``).
-        answers: JMESPath to the list of answers, one an image; of ``v2`` nothing.
+        answers: JMESPath to the list of answers, one for each image; unused by ``v2``.
         media: of an image (``raw``, ``torchserve``, ``form``): PNG, JPEG, or a batch of numbers as ``.npy``.
         form_file: the field of a form that takes the images.
         form: other fields of the form.
         form_many: whether a form takes many images, each in a field of that name.
 
     Raises:
-        ConfigError: a value out of range, or a template without images.
+        ConfigError: a value is out of range, or a template has no place for images.
     """
 
     protocol: Protocol = "v2"
@@ -128,7 +126,7 @@ class Wire:
             for n, t in ({self.form_file: ""} | dict(self.form)).items()
         ):
             raise ConfigError(
-                "the form has a name or a text that no form can have; expected names without quotes, and"
+                "the form has a name or a text that a form cannot have; expected names without quotes, and"
                 " printable texts"
             )
 
@@ -142,8 +140,7 @@ class Wire:
         )
 
     def message(self, images: Tensor) -> Message:
-        """A request for float images ``[n, c, h, w]`` in [0, 1]; not of ``v2``, whose
-        tensors are in ``tensors.py``."""
+        """The request for float images ``[n, c, h, w]`` in [0, 1]; for ``v2`` see ``tensors.py``."""
         if self.protocol in FILES:
             return Message(
                 self.media, npy(self._numbers(images)) if self.media == NPY else self._file(images[0])
@@ -160,7 +157,7 @@ class Wire:
         return jpeg(image) if self.media == JPEG else png(image)
 
     def _form(self, files: list[bytes]) -> Message:
-        """As ``multipart/form-data``, RFC 7578."""
+        """Encode as ``multipart/form-data``, RFC 7578."""
         border = secrets.token_hex(16)
         ending = self.media.removeprefix("image/")
         parts = [f'"{name}"\r\n\r\n'.encode() + text.encode() for name, text in self.form.items()]
@@ -172,10 +169,10 @@ class Wire:
         return Message(f"multipart/form-data; boundary={border}", body)
 
     def read(self, text: str, count: int) -> list[Any]:
-        """The answers in a response, one an image, in whatever form; not of ``v2``.
+        """The answers in a response, one for each image, in whatever form; for ``v2`` see ``tensors.py``.
 
         Raises:
-            AnswersError: no JSON, or not ``count`` answers.
+            AnswersError: not JSON, or not ``count`` answers.
         """
         result = json_of(text)
         try:
@@ -193,15 +190,15 @@ class Wire:
             found = [found]
         if not isinstance(found, list) or len(found) != count:
             what = f"{len(found)} answers" if isinstance(found, list) else "no list of answers"
-            raise AnswersError.of(f"{what} in {str(result)[:120]}", f"{count}, one an image")
+            raise AnswersError.of(f"{what} in {str(result)[:120]}", f"{count}, one for each image")
         return found
 
 
 def json_of(text: str) -> Any:
-    """A response's JSON. NaN and infinite numbers are read, and refused where answers are.
+    """A response's JSON. NaN and infinite numbers are read here, and refused as answers.
 
     Raises:
-        AnswersError: it is none.
+        AnswersError: not JSON.
     """
     try:
         return json.loads(text)

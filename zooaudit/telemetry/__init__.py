@@ -1,1 +1,1 @@
-"""What is counted and timed, and what a run says of its phases."""
+"""What is counted and timed, and how a run reports its phases."""

@@ -1,4 +1,4 @@
-"""How much memory this process and all it started take, at the peak."""
+"""The peak memory of this process and all that it started."""
 
 import os
 import threading
@@ -10,8 +10,8 @@ SAMPLE_EVERY_S = 5.0
 
 
 class MemoryMeter:
-    """Samples the proportional set size summed over the process tree (resident size where
-    the system has no such figure)."""
+    """Samples the proportional set size, summed over the process tree (resident size on systems without this
+    figure)."""
 
     def __init__(self) -> None:
         self.peak_bytes = 0
@@ -39,7 +39,7 @@ class MemoryMeter:
 
 
 def tree_bytes(pid: int) -> int:
-    """Memory of a process and its descendants, shared pages counted once."""
+    """Memory of a process and its descendants; shared pages count once."""
     try:
         root = psutil.Process(pid)
         processes = [root, *root.children(recursive=True)]
@@ -53,6 +53,6 @@ def _process_bytes(process: psutil.Process) -> int:
         full = process.memory_full_info()
         return int(getattr(full, "pss", full.rss))
     except (psutil.NoSuchProcess, psutil.ZombieProcess):
-        return 0  # it ended between listing and reading
+        return 0  # the process ended between listing and reading
     except psutil.AccessDenied:
         return int(process.memory_info().rss)

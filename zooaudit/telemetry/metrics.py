@@ -1,5 +1,5 @@
-"""What is counted and timed while an audit runs. Whoever collects it is told to this
-module; nobody does unless Ray is there.
+"""What is counted and timed while an audit runs. A collector registers with this module; without Ray there is
+none.
 
 The metrics are declared here, once: names, tags and buckets are what a dashboard relies on.
 """
@@ -70,7 +70,7 @@ METRICS = (
 
 
 class Collector(Protocol):
-    """Somewhere to send measurements; must neither fail nor wait."""
+    """A destination for measurements; must neither fail nor block."""
 
     def record(self, metric: Metric, value: float, tags: dict[str, str]) -> None: ...
 
@@ -86,12 +86,12 @@ _collector: Collector = Nobody()
 
 
 def collect_with(collector: Collector) -> Collector:
-    """From now on this process's measurements go to ``collector``; returns the one before."""
+    """Send this process's measurements to ``collector`` from now on; returns the previous one."""
     global _collector
     before, _collector = _collector, collector
     return before
 
 
 def record(metric: Metric, value: float = 1.0, **tags: str) -> None:
-    """Count ``value``, or for a histogram note it."""
+    """Add ``value`` to a counter, or to a histogram."""
     _collector.record(metric, value, tags)

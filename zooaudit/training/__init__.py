@@ -1,1 +1,1 @@
-"""Who trains the models: this process, or workers of Ray that draw from one queue."""
+"""What trains the models: this process, or Ray workers that draw from one queue."""

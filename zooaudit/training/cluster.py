@@ -27,9 +27,9 @@ QUIET = {
     "RAY_DEDUP_LOGS": "1",
 }
 """Set unless the user has set them: no telemetry, training at normal priority, no warnings about defaults,
-and after a node is lost only 15 s of waiting (Ray: 60) for room that it alone had. RAY_AUTH_MODE is left
-alone: Ray turns token authentication on for a private cluster, and a value set after ``import ray`` is read
-by some of its parts only."""
+and after a node is lost only 15 s of waiting (Ray: 60) for its resources. RAY_AUTH_MODE is not set: Ray
+enables token authentication for a private cluster, and a value set after ``import ray`` is read by only some
+of its parts."""
 
 NEEDED = ("zooaudit", "boto3", "numba", "numpy", "pyarrow", "safetensors", "torch")
 INSTALL = (
@@ -40,10 +40,10 @@ CHECK_S = 60.0
 
 @contextlib.contextmanager
 def cluster(object_store_bytes: int) -> Iterator[None]:
-    """A connection to Ray for the length of the block, at least.
+    """A connection to Ray for at least the length of the block.
 
-    One that was open already is used and left open. One to the cluster that RAY_ADDRESS names stays until the
-    process ends: its agent also counts what is asked of suspects after the zoo is built.
+    An existing connection is used and left open. One to the cluster in RAY_ADDRESS stays until the process
+    ends: its agent also exports metrics of the suspects that are asked after the zoo is built.
     """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
@@ -80,7 +80,7 @@ def cluster(object_store_bytes: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def own_sigterm() -> Iterator[None]:
-    """Keep the program's own answer to SIGTERM, which ray.init replaces."""
+    """Keep the program's own handler for SIGTERM, which ray.init replaces."""
     before = signal.getsignal(signal.SIGTERM)
     try:
         yield
@@ -90,14 +90,14 @@ def own_sigterm() -> Iterator[None]:
 
 
 def check_nodes() -> None:
-    """Ask every node whether it has what training imports: without it, Ray Train would
-    start its workers again for ever.
+    """Ask every node whether it has what training imports: otherwise Ray Train would restart its workers
+    forever.
 
     Raises:
-        InputError: names the node and what it lacks.
+        InputError: names the node and what is missing.
     """
     able = [n for n in ray.nodes() if n["Alive"] and (n["Resources"].get("CPU") or n["Resources"].get("GPU"))]
-    lacking = missing_packages(NEEDED)  # who needs no S3 has no boto3
+    lacking = missing_packages(NEEDED)  # e.g. boto3, which is optional
     here = [name for name in NEEDED if name not in lacking]
     asked = {_ask(n["NodeID"], here): n["NodeManagerAddress"] for n in able}
     answered, _ = ray.wait(list(asked), num_returns=len(asked), timeout=CHECK_S) if asked else ([], [])
@@ -109,7 +109,7 @@ def check_nodes() -> None:
             ray.exceptions.NodeDiedError,
             ray.exceptions.WorkerCrashedError,
         ):
-            continue  # it has gone meanwhile: the farm does without it
+            continue  # the node has gone meanwhile: the farm works without it
         except ray.exceptions.RayError as error:
             raise InputError(
                 f"node {asked[answer]} cannot run zooaudit:"
@@ -125,5 +125,5 @@ def _ask(node: str, packages: Sequence[str]) -> Any:
 
 
 def missing_packages(packages: Sequence[str]) -> list[str]:
-    """Which of them this Python does not have."""
+    """Which of the packages this Python lacks."""
     return [name for name in packages if importlib.util.find_spec(name) is None]

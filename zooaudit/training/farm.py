@@ -1,5 +1,4 @@
-"""The farm port: who builds the models. Here the port, the step that every farm repeats,
-and the in-process farm."""
+"""The farm's interface, for building models; the step that every farm repeats; and the in-process farm."""
 
 import contextlib
 import time
@@ -21,10 +20,10 @@ from zooaudit.zoo.schedule import by_longest_path
 from zooaudit.zoo.spec import ModelSpec
 
 THREADS_PER_MODEL = 1
-"""Small models train best on one CPU thread each, many at a time; the same count on every
-farm keeps their numbers equal."""
+"""Small models train best on one CPU thread each, many at a time; the same count on every farm gives the same
+numbers."""
 BUSY_ELSEWHERE_S = 1.0
-"""How long a worker waits when the model that it drew is being built by another job."""
+"""How long a worker waits if the model that it drew is being built by another job."""
 
 OVER = -1
 
@@ -33,11 +32,11 @@ Build = Callable[[ModelSpec, Dataset, Parent | None], BuiltModel]
 
 
 class Farm(Protocol):
-    """Builds models and commits each to the store as soon as it is finished."""
+    """Builds models and stores each as soon as it is finished."""
 
     def build(self, specs: list[ModelSpec], dataset: Dataset, artifacts: Artifacts, watch: Watch) -> int:
-        """Build every spec that the store does not hold; parents that are not among
-        ``specs`` must be in the store.
+        """Build every spec that the store does not hold; parents that are not among ``specs`` must be in the
+        store.
 
         Returns how many it built: fewer than ``specs`` if another job on the same store built the rest.
 
@@ -87,10 +86,10 @@ class SerialFarm:
 def ordered_tasks(
     specs: list[ModelSpec], artifacts: Artifacts, train_size: int
 ) -> tuple[list[Task], set[str]]:
-    """A work queue's beginning: tasks, longest path first, and the parents that are in the store already.
+    """The initial work queue: tasks, longest path first, and the parents that are already in the store.
 
     Raises:
-        FarmError: a parent is nowhere, so that its children would wait for ever.
+        FarmError: a parent is nowhere, so its children would wait forever.
     """
     ready = {parent for parent in {s.parent for s in specs if s.parent} if artifacts.has(KIND, parent)}
     planned = {s.id for s in specs}
@@ -109,19 +108,19 @@ class Commit:
 
     record: ModelRecord
     ours: bool
-    """This job built it; it was not there before."""
+    """Whether this job built it; False if it was there before."""
 
 
 def build_and_commit(
     spec: ModelSpec, dataset: Dataset, artifacts: Artifacts, leases: Leases, builder: Build = build
 ) -> Commit | None:
-    """Build one model unless the store holds it, and commit it; None while another job is building it.
+    """Build one model unless the store holds it, and store it; None while another job is building it.
 
     A model whose parent did not learn is marked failed without training.
     """
     if not leases.take(spec.id):
         return None
-    # Looked for under the claim: another job may have committed it a moment ago.
+    # Checked after claiming it: another job may have stored it just before.
     ours = not artifacts.has(KIND, spec.id)
     record = _build(spec, dataset, artifacts, builder) if ours else load_record(artifacts, spec.id)
     leases.release(spec.id)
@@ -129,11 +128,10 @@ def build_and_commit(
 
 
 def leading(specs: Sequence[ModelSpec], ranks: Ranks) -> Build:
-    """How rank 0 builds: it tells the others, who :func:`follow`, which of ``specs`` comes
-    next, and they train it together.
+    """The build function of rank 0: it tells the other ranks, which :func:`follow`, which of ``specs`` comes
+    next, and all train it together.
 
-    The store and its claims are rank 0's business alone. Whatever it decides, the others
-    just wait for the next number.
+    Only rank 0 uses the store and its claims. Whatever it decides, the others wait for the next number.
     """
     numbers = {s.id: n for n, s in enumerate(specs)}
 
@@ -145,7 +143,7 @@ def leading(specs: Sequence[ModelSpec], ranks: Ranks) -> Build:
 
 
 def given_up(deaths: int) -> Build:
-    """How a model is built whose training ended so many workers: not at all."""
+    """The build function for a model whose training ended this many workers: it fails without training."""
 
     def failed(spec: ModelSpec, dataset: Dataset, parent: Parent | None) -> BuiltModel:
         reason = (
@@ -158,15 +156,15 @@ def given_up(deaths: int) -> Build:
 
 
 def follow(specs: Sequence[ModelSpec], dataset: Dataset, ranks: Ranks) -> None:
-    """What the other ranks do: train what rank 0 names, until it says :func:`dismiss`.
-    ``specs`` in the same order on every rank."""
+    """The loop of the other ranks: train what rank 0 names, until it calls :func:`dismiss`. ``specs`` must
+    have the same order on every rank."""
     while (number := int(ranks.agreed(OVER))) != OVER:
-        with contextlib.suppress(ZooauditError):  # rank 0 meets the same one, and reports it
+        with contextlib.suppress(ZooauditError):  # rank 0 gets the same error, and reports it
             build(specs[number], dataset, None, ranks)
 
 
 def dismiss(ranks: Ranks) -> None:
-    """Rank 0 has no more for the others to train."""
+    """Tell the other ranks that there is nothing left to train."""
     ranks.agreed(OVER)
 
 

@@ -1,4 +1,4 @@
-"""The work queue as a Ray actor. Kept free of torch, which would cost its process 300 MB."""
+"""The work queue as a Ray actor. It does not import torch, which would take 300 MB."""
 
 import time
 from collections.abc import Collection, Iterable
@@ -8,15 +8,15 @@ from zooaudit.telemetry.events import event_line
 from zooaudit.training.work_queue import FarmStatus, Task, WorkQueue
 
 RESTARTS = 10
-"""How often in a row the group may be restarted without a model having been finished in between: of 256
-workers' models it takes eight to single out the one that kills them."""
+"""How often in a row the group may be restarted without a finished model in between: among 256 workers'
+models it takes eight restarts to find the one that kills them."""
 
 
 @dataclass(frozen=True)
 class Draw:
-    """What a worker gets when it asks for work: the id of a model, or None for now, or the
-    end; and how many workers the model has ended (see :meth:`WorkQueue.deadly`): it is not
-    trained again, but marked as failed."""
+    """The reply to a worker that asks for work: the id of a model, or None for now, or the end; and how many
+    workers the model has ended (see :meth:`WorkQueue.deadly`): then it is not trained again, but marked as
+    failed."""
 
     id: str | None
     over: bool
@@ -24,9 +24,9 @@ class Draw:
 
 
 class QueueActor:
-    """Hands out models to workers; sends them home when for ``patience`` draws running there was nothing but
-    what other jobs are building, so that they do not keep the cluster from those very jobs. Restarted
-    anywhere it begins anew, and workers skip what the store holds.
+    """Gives models to workers. If ``patience`` draws in a row find only models that other jobs are building,
+    it sends the workers away, so that they do not occupy the cluster that those jobs need. After a restart it
+    begins again, and workers skip what the store holds.
     """
 
     def __init__(self, tasks: list[Task], ready: Iterable[str], patience: int) -> None:
@@ -43,12 +43,12 @@ class QueueActor:
         self._groups, self._workers = 0, 0
 
     def join(self, worker: int, workers: int, machine: str = "", alive: Collection[str] = ("",)) -> bool:
-        """See :meth:`WorkQueue.join`. Returns whether there is any use in going on."""
+        """See :meth:`WorkQueue.join`. Returns whether it makes sense to go on."""
         lost = self._queue.join(worker, workers, machine, alive)
         _note("joined", worker=worker, workers=workers, machine=machine)
         if lost:
             self._groups = 0
-        # One of these is in each group; one that has grown, or lost a machine, was not ended by a model.
+        # One draw is in each group; a group that has grown, or lost a machine, was not ended by a model.
         if worker == 0:
             self._groups = self._groups + 1 if workers == self._workers else 1
             self._workers = workers
@@ -78,7 +78,7 @@ class QueueActor:
         self._waited += 1
 
     def finish(self, worker: int, id_: str, failed: bool, ours: bool) -> None:
-        """A model is in the store; ``ours`` if the worker put it there."""
+        """Note that a model is in the store; ``ours`` if this worker built it."""
         self._queue.finish(worker, id_)
         self._waited, self._groups = 0, 1
         self._finished.add(id_)
@@ -93,21 +93,21 @@ class QueueActor:
         return len(self._built)
 
     def rested(self) -> bool:
-        """Whether anything is left to do after the workers have gone; they may come and
-        wait for other jobs again."""
+        """Whether work is left after the workers were sent away; they may return and wait for other jobs
+        again."""
         self._waited, self._groups = 0, 0
         return not (self._error or self._queue.empty)
 
     def abort(self, kind: str, message: str) -> None:
-        """A worker met an error that a restart would not mend: everybody stops."""
+        """Stop all workers, because of an error that a restart would not fix."""
         self._error = self._error or (kind, message)
 
     def error(self) -> tuple[str, str] | None:
-        """Kind and message of the error that stopped everybody, if any."""
+        """Kind and message of the error that stopped all workers, if any."""
         return self._error
 
     def status(self) -> FarmStatus:
-        """How far the farm is."""
+        """The farm's progress."""
         elapsed = time.perf_counter() - self._started
         return FarmStatus(
             len(self._finished),
@@ -120,5 +120,5 @@ class QueueActor:
 
 
 def _note(event: str, **facts: object) -> None:
-    """Who drew and finished what, and when: in this actor's log on its node, and in Ray's dashboard."""
+    """Log which worker drew and finished what: in this actor's log on its node, and in Ray's dashboard."""
     print(event_line(event, **facts), flush=True)

@@ -1,4 +1,4 @@
-"""A data set on its way to Ray's workers: shared by those of one machine, not copied."""
+"""Pass a data set to Ray's workers: shared by those of one machine, not copied."""
 
 import warnings
 from typing import Any
@@ -35,9 +35,9 @@ def _array(images: Images) -> Any:
 
 
 def _shared(array: Any) -> Any:
-    """An array as a tensor; images on disk as they are: every node decodes for itself."""
+    """An array as a tensor; images on disk are passed unchanged, and every node decodes for itself."""
     if not isinstance(array, np.ndarray):
         return array
-    with warnings.catch_warnings():  # the memory is read-only, and nobody writes to it
+    with warnings.catch_warnings():  # the memory is read-only, and is not written to
         warnings.simplefilter("ignore", UserWarning)
         return torch.from_numpy(array)

@@ -1,8 +1,8 @@
 """The zoo's farm on Ray Train: one TorchTrainer whose workers draw model specs from a queue.
 
-One trainer for all models, because starting one costs as much as training a small model
-(docs/decisions/0002). A worker commits each finished model to the store at once; if any worker dies, Ray
-restarts the group and it goes on with what is not committed.
+A single trainer builds all models, because starting one costs as much as training a small model
+(docs/decisions/0002). A worker stores each finished model immediately; if a worker dies, Ray restarts the
+group and it continues with what is not stored.
 """
 
 import contextlib
@@ -45,15 +45,14 @@ POLL_S = 0.5
 POLLS_A_LOOK = 20
 REST_S = 10.0
 GROW_EVERY_S = 300.0
-"""How often the group may grow onto new machines: growing restarts it, and models that are
-being trained begin anew."""
+"""How often the group may grow onto new machines: growing restarts it, and models in training start again."""
 KEEP_FREED_MEMORY = {
     "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),
     "MALLOC_TRIM_THRESHOLD_": str(2**30),
     "MALLOC_TOP_PAD_": str(64 * 2**20),
 }
-"""For glibc's malloc in a worker: a training step frees and asks for the same megabytes again, and fresh
-pages cost more than the sums."""
+"""Settings of glibc's malloc in a worker: a training step frees and allocates the same memory again and
+again, and fresh pages cost more than the computation."""
 
 
 @dataclass(frozen=True)
@@ -61,17 +60,17 @@ class RayFarm:
     """Builds models on Ray Train workers.
 
     Attributes:
-        workers: how many; None for one a core, or one a GPU share.
-        gpus_per_worker: share of a GPU for each worker, 0 for CPU training; 0.25 packs four
-            models on a GPU, 0.3 three.
-        victim_workers: how many share each batch of a victim, the zoo's own and the strangers'; 1 to train
-            victims as all other models. Each has a thread, or with ``gpus_per_worker`` a whole GPU. Fewer go
-            on together where a machine is lost.
-        patience: how often in a row workers may find nothing but models that other jobs are
-            building, before they go for a while.
+        workers: how many; None for one for each core, or GPU share.
+        gpus_per_worker: share of a GPU for each worker, 0 for CPU training; 0.25 packs four models on a GPU,
+            0.3 three.
+        victim_workers: how many share each batch of a victim, the zoo's own and the strangers'; 1 trains
+            victims like all other models. Each has a thread, or with ``gpus_per_worker`` a whole GPU. If a
+            machine is lost, the remaining ones continue.
+        patience: how often in a row workers may find only models that other jobs are building, before they
+            leave for a while.
 
     Raises:
-        ConfigError: a number out of range.
+        ConfigError: a number is out of range.
     """
 
     workers: int | None = None
@@ -133,9 +132,9 @@ class RayFarm:
     def _work_off(
         self, tasks: tuple[list[Task], set[str]], config: dict[str, Any], past: FarmStatus, watch: Watch
     ) -> Any:
-        """Have workers build all ``tasks``; returns the queue that they drew from. ``watch`` hears of it as
-        going on from ``past``."""
-        # on the driver's node: no worker node's end takes it along
+        """Have workers build all ``tasks``; returns the queue. ``watch`` is called with the progress since
+        ``past``."""
+        # On the driver's node, so that it survives any worker node.
         driver = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1, "scheduling_strategy": driver}
         name = uuid.uuid4().hex
@@ -150,7 +149,7 @@ class RayFarm:
             watch(both(past, now))
 
         _run(self._trainer(config), queue, name, watch_all)
-        # The rest is being built by another job, which may need this cluster to do it.
+        # Another job is building the rest, and may need this cluster for it.
         while ray.get(queue.rested.remote()):
             time.sleep(REST_S)
             _run(self._trainer(config), queue, name, watch_all)
@@ -173,7 +172,7 @@ class RayFarm:
             train_loop_config=config,
             torch_config=TorchConfig(backend="nccl" if together and share else "gloo"),
             scaling_config=ScalingConfig(
-                num_workers=(1, most),  # goes on with what a lost machine leaves
+                num_workers=(1, most),  # continues with what a lost machine leaves
                 elastic_resize_monitor_interval_s=GROW_EVERY_S,
                 use_gpu=bool(share),
                 resources_per_worker=resources,
@@ -181,7 +180,7 @@ class RayFarm:
             run_config=RunConfig(
                 name="zoo",
                 storage_path=config["scratch"],
-                # restarted as often as it takes: the queue counts, and knows which of them got on
+                # No limit of restarts here: the queue counts those without progress
                 failure_config=FailureConfig(max_failures=-1),
                 worker_runtime_env={"env_vars": KEEP_FREED_MEMORY},
             ),
@@ -189,7 +188,7 @@ class RayFarm:
 
 
 def _check_room(resources: dict[str, float], may_grow: bool) -> None:
-    """Refuse what no machine of the cluster has room for: Ray would wait for one for ever.
+    """Refuse what no machine of the cluster can provide: Ray would wait for it forever.
 
     Raises:
         InputError: says what a worker needs and what there is.
@@ -206,9 +205,9 @@ def _check_room(resources: dict[str, float], may_grow: bool) -> None:
 
 
 def _run(trainer: TorchTrainer, queue: Any, name: str, watch: Watch) -> None:
-    """Train in a thread of its own and watch the queue from this one, which hears Ctrl-C and SIGTERM at once.
+    """Train in a separate thread and watch the queue from this one, which receives Ctrl-C and SIGTERM.
 
-    In the main thread Ray Train would take over Ctrl-C, and end the program with exit code 0.
+    In the main thread Ray Train would handle Ctrl-C itself, and end the program with exit code 0.
 
     Raises:
         FarmError: workers kept dying, or one died while its group was starting.
@@ -228,13 +227,11 @@ def _run(trainer: TorchTrainer, queue: Any, name: str, watch: Watch) -> None:
                 break
             watch(ray.get(queue.status.remote()))
             if poll % POLLS_A_LOOK == 0:
-                reservations.give_back_of_the_dead()  # of jobs killed just now, too
+                reservations.give_back_of_the_dead()  # also those of jobs that were just killed
     watch(ray.get(queue.status.remote()))
     try:
         training.result()
-    except (
-        ControllerError
-    ) as error:  # not tried again: the dead group's room stays taken until this job has ended
+    except ControllerError as error:  # no retry: the dead group's resources stay reserved until this job ends
         raise errors.FarmError(
             "a worker died while its group was starting; finished models are kept: run again to go on"
         ) from error
@@ -247,7 +244,7 @@ def _run(trainer: TorchTrainer, queue: Any, name: str, watch: Watch) -> None:
 
 @contextlib.contextmanager
 def _scratch() -> Any:
-    """A folder for what Ray Train itself writes; nothing of ours depends on it."""
+    """A folder for Ray Train's own files; nothing of ours depends on it."""
     folder = tempfile.mkdtemp(prefix="zooaudit-train-")
     try:
         yield folder

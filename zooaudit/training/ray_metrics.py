@@ -1,5 +1,4 @@
-"""Our metrics through Ray: its agent on each node exports them for Prometheus, with
-``ray_`` before each name."""
+"""Our metrics through Ray: its agent on each node exports them for Prometheus, prefixed with ``ray_``."""
 
 from functools import cache
 
@@ -10,7 +9,7 @@ from zooaudit.telemetry.metrics import Metric
 
 
 class RayCollector:
-    """Hands measurements to this node's agent; drops them while the process is connected to no cluster."""
+    """Sends measurements to this node's agent; drops them while the process is not connected to a cluster."""
 
     def record(self, metric: Metric, value: float, tags: dict[str, str]) -> None:
         if not ray.is_initialized():

@@ -1,4 +1,4 @@
-"""A worker of the Ray farm: draws models from the queue, fits them, commits them."""
+"""A worker of the Ray farm: draws models from the queue, builds them, stores them."""
 
 import math
 import os
@@ -36,9 +36,9 @@ WAIT_FOR_PARENT_S = 0.2
 
 
 def work(config: dict[str, Any]) -> None:
-    """What each Ray Train worker runs: draw a spec, build it, commit it, until nothing is left.
+    """The function of each Ray Train worker: draw a spec, build it, store it, until nothing is left.
 
-    Workers that train ``together`` are one to the queue: rank 0 draws and commits, the others train along.
+    Workers that train ``together`` are one to the queue: rank 0 draws and stores, the others only train.
     """
     context = ray.train.get_context()
     place = Ranks(context.get_world_rank(), context.get_world_size())
@@ -49,13 +49,13 @@ def work(config: dict[str, Any]) -> None:
         return
     torch.set_num_threads(THREADS_PER_MODEL)
     collect_with(RayCollector())
-    if config["path"] not in sys.path:  # the user's victim may be built by a module there
+    if config["path"] not in sys.path:  # a module there may build the user's victim
         sys.path.insert(0, config["path"])
-    if os.path.isdir(config["path"]):  # a job's working directory has one path on all nodes
-        # Ray Train starts elsewhere, and the user's training procedure may name files by the way from here.
+    if os.path.isdir(config["path"]):  # a job's working directory has the same path on all nodes
+        # Ray Train starts elsewhere, and the user's training procedure may use paths relative to here.
         os.chdir(config["path"])
     specs = ray.get(config["specs"])
-    # Ray lets a worker see GPUs that it was given nothing of.
+    # Ray shows a worker GPUs even if it was given none.
     device = pick_device() if config["gpu"] else torch.device("cpu")
     dataset = _unpacked(ray.get(config["data"])).to(device)
     if not config["together"]:
@@ -68,8 +68,8 @@ def work(config: dict[str, Any]) -> None:
 
 
 def _joined(queue: Any, place: Ranks) -> bool:
-    """Tell the queue that this worker starts, where, and which machines there are; returns
-    whether there is any use in going on."""
+    """Register this worker with the queue, with its machine and the machines that there are; returns whether
+    to go on."""
     alive = [node["NodeID"] for node in ray.nodes() if node["Alive"]]
     return bool(
         ray.get(queue.join.remote(place.rank, place.count, ray.get_runtime_context().get_node_id(), alive))
@@ -79,8 +79,8 @@ def _joined(queue: Any, place: Ranks) -> bool:
 def _draw(
     config: dict[str, Any], specs: dict[str, ModelSpec], dataset: Dataset, rank: int, ranks: Ranks
 ) -> None:
-    """Build what the queue has for the worker number ``rank``, of all that draw; ``ranks``
-    train each model together."""
+    """Build what the queue has for worker number ``rank`` of all that draw; ``ranks`` train each model
+    together."""
     queue, clock = config["queue"], Clock(len(dataset.train))
     try:
         artifacts = open_store(config["store"])
@@ -106,18 +106,18 @@ def _draw(
 
 
 def granted(share: float) -> float:
-    """What of a GPU Ray is told that a worker holds, so that as many get a place as have
-    room: not quite the share itself.
+    """The GPU share that is requested from Ray for a worker: slightly less than ``share``, so that as many
+    workers fit as should.
 
     Ray Train (2.60) counts places by ``//`` on sums over a machine: ``1.0 // 0.2`` is 4, and three GPUs would
-    give 0.3 to ten workers, for whom Ray then finds no place. So: an equal part of a GPU, rounded down to a
-    binary fraction, whose sums are exact.
+    give 0.3 to ten workers, for which Ray then finds no place. So this is an equal part of a GPU, rounded
+    down to a binary fraction, whose sums are exact.
     """
     return math.floor(1024 / math.floor(1 / share + 1e-9)) / 1024
 
 
 def both(past: FarmStatus, now: FarmStatus) -> FarmStatus:
-    """How far the whole is: what is over and what goes on now."""
+    """The progress of the whole: what is done and what is running."""
     return replace(
         now,
         done=past.done + now.done,

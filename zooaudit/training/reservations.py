@@ -1,7 +1,7 @@
-"""What a farm's run has reserved of the cluster, given back when the run is cut short.
+"""Give back a farm's reservations in the cluster when its run is cut short.
 
-Ray Train (2.60) does so only when a run ends by itself. Otherwise the reservation lapses after three minutes,
-and the next run waits for that. So each run is noted in Ray's key-value store beside the name of its queue,
+Ray Train (2.60) does so only when a run ends normally. Otherwise the reservation expires after three minutes,
+and the next run waits for that. So each run is recorded in Ray's key-value store with the name of its queue,
 an actor that dies with its driver.
 """
 
@@ -24,8 +24,8 @@ CANCEL_S = 1.0
 
 @contextlib.contextmanager
 def held(run_id: str, queue_name: str) -> Iterator[None]:
-    """For the length of the block, what run ``run_id`` of Ray Train reserves is its own, as
-    long as the queue ``queue_name`` lives."""
+    """During the block, record that run ``run_id`` of Ray Train holds its reservations as long as the queue
+    ``queue_name`` lives."""
     _internal_kv_put(RUN + run_id, queue_name, namespace=NAMESPACE)
     try:
         yield
@@ -53,10 +53,10 @@ def _give_back(run_id: str) -> None:
     try:
         coordinator = ray.get_actor(COORDINATOR, namespace=COORDINATOR)
     except ValueError:
-        cancelled = True  # nothing has been reserved by anybody
+        cancelled = True  # nothing was reserved
     else:
         cancelled = bool(
             ray.wait([coordinator.cancel_request.remote(f"train-{run_id}")], timeout=CANCEL_S)[0]
         )
     if cancelled:
-        _internal_kv_del(RUN + run_id, namespace=NAMESPACE)  # else the next run will find it
+        _internal_kv_del(RUN + run_id, namespace=NAMESPACE)  # otherwise the next run will find it

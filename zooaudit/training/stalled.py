@@ -1,5 +1,5 @@
-"""A model whose training hangs ends its worker, so that the farm goes on: the queue then
-treats it like one that crashed it."""
+"""A model whose training hangs ends its worker, so that the farm continues: the queue then treats it as a
+model that crashed its worker."""
 
 import os
 import threading
@@ -14,15 +14,14 @@ from zooaudit.zoo.spec import ModelSpec
 
 STALL, STALL_S = "ZOOAUDIT_STALL_SECONDS", 1800.0
 TIMES, MOST = 3.0, 4.0
-"""A model may do nothing that is heard of for so many times as long as all of it is expected to take, since
-some do much between two batches; but for no longer than so many times what every model may, for the
-expectation can be far off."""
+"""A model may be silent for this multiple of its expected training time, since some do much between two
+batches; but for at most this multiple of the minimum, since the expectation can be far off."""
 LOOK_S = 1.0
 EXIT_CODE = 75
 
 
 class Clock:
-    """One worker's. How long a model should take is learnt from those that it has finished.
+    """One worker's clock. It learns how long models take from those that it has finished.
 
     Args:
         train_size: images of the training set, for the models' costs.
@@ -35,7 +34,7 @@ class Clock:
 
     @contextmanager
     def watching(self, spec: ModelSpec) -> Iterator[None]:
-        """Ends this process if, in the block, nothing is heard of the training for too long."""
+        """During the block, end this process if training is silent for too long."""
         over, begun = threading.Event(), time.monotonic()
         heartbeat.beat()
         threading.Thread(target=self._watch, args=(spec, over), name="stalled", daemon=True).start()
@@ -47,8 +46,8 @@ class Clock:
         self._seconds += time.monotonic() - begun
 
     def patience_s(self, spec: ModelSpec) -> float:
-        """Seconds without a sign after which a model is taken to hang. An owner's own procedure gives none,
-        and has a limit of its own."""
+        """Seconds of silence after which a model counts as hanging. An owner's own procedure does not report,
+        and has its own time limit."""
         expected = relative_cost(spec, self._train_size) * self._seconds / self._cost if self._cost else 0.0
         own = 2 * spec.own_training.timeout_s if spec.own_training else 0.0
         return min(max(self._floor, TIMES * expected), MOST * self._floor) + own

@@ -1,4 +1,4 @@
-"""The token that opens a private Ray cluster: whoever has it runs code as this user."""
+"""The token of a private Ray cluster, which lets its holder run code as this user."""
 
 import contextlib
 import os
@@ -11,13 +11,13 @@ TOKEN, TOKEN_PATH, MODE = "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_AUTH_MOD
 
 
 def guard_token() -> None:
-    """Make Ray's token file before Ray does, for its owner's eyes only; Ray's own is made
-    with whatever rights the umask leaves.
+    """Create Ray's token file before Ray does, readable by its owner only; Ray would create it with the
+    rights that the umask leaves.
 
-    Nothing is done where a token is in the environment, or where token authentication is off.
+    Does nothing if a token is in the environment, or if token authentication is off.
 
     Raises:
-        ConfigError: others may read the file that is there.
+        ConfigError: other users may read the existing file.
     """
     if os.environ.get(TOKEN) or os.environ.get(MODE, "token") != "token":
         return

@@ -1,13 +1,11 @@
-"""Who builds which model next, and how far it all is. Imports nothing heavy, so that the
-process that holds it stays small."""
+"""The queue of models to build, and its progress. Imports nothing heavy, so that its process stays small."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 DEATHS = 2
-"""A model that was being trained, at last by itself, when so many workers died is taken to
-have ended them."""
+"""A model that was in training, finally alone, when this many workers died is considered to be the cause."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +18,7 @@ class Task:
 
 @dataclass(frozen=True)
 class FarmStatus:
-    """How far a farm is, for a progress bar."""
+    """A farm's progress, for a progress bar."""
 
     done: int
     total: int
@@ -33,8 +31,8 @@ class FarmStatus:
 
 @dataclass(frozen=True)
 class Claim:
-    """A task in a worker's hands: how many workers there were when it was drawn, whether it shall be the only
-    one that is trained, and which machines had been lost until then."""
+    """A task that a worker has drawn: how many workers there were then, whether it must be the only one in
+    training, and which machines had been lost by then."""
 
     task: Task
     workers: int
@@ -43,11 +41,11 @@ class Claim:
 
 
 class WorkQueue:
-    """Tasks to do and who has claimed which. Not for several threads at once.
+    """Tasks to do and the claims on them. Not thread-safe.
 
-    Ray ends all workers when one dies, so that nobody knows which of the models in their hands was to blame.
-    Those are suspected: they are drawn after all others, and in ever smaller company (half of the workers, a
-    quarter, one), until what kills workers does so alone.
+    Ray ends all workers when one dies, so it is unknown which of their models was the cause. All of these are
+    suspected: they are drawn after all others, and together with ever fewer others (half of the workers, a
+    quarter, one), until the one that kills workers does so alone.
 
     Args:
         ordered: tasks in the order in which they should be drawn.
@@ -66,16 +64,16 @@ class WorkQueue:
         self._died_alone: set[str] = set()
 
     def join(self, worker: int, workers: int, machine: str = "", alive: Collection[str] = ("",)) -> bool:
-        """Worker number ``worker`` of ``workers`` starts or restarts: what its dead
-        predecessor had claimed is to be done again.
+        """Worker number ``worker`` of ``workers`` starts or restarts; its dead predecessor's claim is put
+        back.
 
-        So are the claims of numbers that no longer are. A group that comes back smaller has lost a machine, a
-        larger one has grown, and one of the same size may have a new machine for a lost one: no model is to
-        blame for that, and what was in hand is done first.
+        So are the claims of worker numbers that no longer exist. A smaller group has lost a machine, a larger
+        one has grown, and one of the same size may have a new machine for a lost one: then no model is to
+        blame, and the claimed ones are done first.
 
         Args:
-            machine: where the worker runs, by Ray's id of the node.
-            alive: the machines that are still there.
+            machine: the worker's, by Ray's id of the node.
+            alive: the machines that still exist.
 
         Returns:
             Whether a machine was lost since a worker last joined.
@@ -95,7 +93,7 @@ class WorkQueue:
         return self._lost != before
 
     def draw(self, worker: int) -> Task | None:
-        """Claim the next task whose parent is there; None if there is none now (see ``empty``)."""
+        """Claim the next task whose parent is finished; None if there is none now (see ``empty``)."""
         for task in self._pending.values():
             if (task.parent is None or task.parent in self._ready) and self._has_room(task):
                 del self._pending[task.id]
@@ -104,24 +102,23 @@ class WorkQueue:
         return None
 
     def _has_room(self, task: Task) -> bool:
-        """Whether one more model may be trained now, and this one."""
+        """Whether one more model, and this one, may be trained now."""
         held = [claim.task for claim in self._claims.values()]
         return len(held) < min(self._most_beside(t) for t in (task, *held))
 
     def _most_beside(self, task: Task) -> int:
-        """How many models are trained at once while ``task`` is one of them."""
+        """How many models may be trained at the same time as ``task``, including it."""
         deaths = self._deaths[task.id]
         return max(1, self._workers >> deaths) if deaths else max(self._workers, len(self._claims) + 1)
 
     def deadly(self, id_: str) -> int:
-        """How many workers died while they trained a model, if it is taken to have been the
-        reason; 0 if not."""
+        """How many workers died while they trained a model, if it is considered to be the cause; else 0."""
         deaths = self._deaths[id_]
         return deaths if deaths >= DEATHS and id_ in self._died_alone else 0
 
     def postpone(self, worker: int, id_: str) -> None:
-        """Worker ``worker`` found model ``id_`` being built by another job: it comes up
-        again after all others."""
+        """Note that another job is building model ``id_``: worker ``worker`` draws it again after all
+        others."""
         claim = self._claims.get(worker)
         if claim is not None and claim.task.id == id_:
             del self._claims[worker]
@@ -129,9 +126,9 @@ class WorkQueue:
             self._postponed.add(id_)
 
     def finish(self, worker: int, id_: str) -> None:
-        """Worker ``worker`` has committed model ``id_`` (which a queue made anew may not
-        know that it had drawn)."""
-        # A worker thought dead may be late: its heir's claim stays.
+        """Worker ``worker`` has stored model ``id_``. A restarted queue may not know that it had drawn
+        it."""
+        # A worker that was thought dead may be late: its successor's claim stays.
         if worker in self._claims and self._claims[worker].task.id == id_:
             del self._claims[worker]
         self._pending.pop(id_, None)

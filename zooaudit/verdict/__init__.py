@@ -1,1 +1,1 @@
-"""The twin test: the victim ranked among its twins by how like a suspect each one is."""
+"""The twin test: ranks the victim among its twins by how much of each is in a suspect."""

@@ -1,4 +1,4 @@
-"""Whether a suspect seems to have its classes in another order than the kit."""
+"""Whether a suspect seems to have its classes in another order than the kit's."""
 
 import numpy as np
 import torch
@@ -9,15 +9,16 @@ from zooaudit.verdict.grouping import groups
 from zooaudit.verdict.twin_data import TwinData
 
 POORER = 0.05
-"""Share of the control questions that a model may get wrong beyond the poorest candidate or reference."""
+"""How many more control questions, as a share, a model may get wrong than the poorest candidate or
+reference."""
 SHUFFLES = 5
-"""Orders of the true labels, drawn, that an order of a suspect's classes must beat to be believed."""
+"""How many random orders of the true labels an order of a suspect's classes must beat to be believed."""
 
 
 def other_order(test: TwinData, answers: Tensor) -> tuple[int, ...]:
-    """Where answers ``[queries, K]`` seem to have each of the classes, if these are not the kit's: the
-    one order of columns that gets most of the control questions right, where it makes a model as good as
-    the twins of one that is far poorer. Empty if there is none."""
+    """The columns in which answers ``[queries, K]`` seem to have each of the classes, if the order is not the
+    kit's: the one order that gets most of the control questions right, if with it a model that is far poorer
+    becomes as good as the twins. Empty if there is none."""
     if answers.shape[1] != test.num_classes:
         return ()
     labels, given, chance = (
@@ -34,13 +35,13 @@ def other_order(test: TwinData, answers: Tensor) -> tuple[int, ...]:
         _best_order(labels[torch.randperm(len(labels), generator=chance)], given, test.num_classes)[1]
         for _ in range(SHUFFLES)
     ):
-        return ()  # of so many classes, some order makes sense of anything
+        return ()  # with this many classes, some order makes sense of anything
     return tuple(int(c) for c in columns)
 
 
 def _best_order(labels: Tensor, given: Tensor, classes: int) -> tuple[np.ndarray, float]:
-    """The order of columns that makes most of the classes ``given`` the true ones, and the
-    share that it does."""
+    """The order of columns that makes most of the classes ``given`` equal the true ones, and the share that
+    is then equal."""
     counts = torch.zeros(classes, classes).index_put_(
         (labels, given), torch.ones(len(given)), accumulate=True
     )

@@ -1,5 +1,5 @@
-"""How a twin test compares answers with those of its candidates: statistics by family of questions, kept for
-the next suspect."""
+"""How a twin test compares answers with its candidates': statistics by family of questions, cached for the
+next suspect."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -21,20 +21,20 @@ from zooaudit.verdict.statistic import SHARED, TEMPERATURES, Comparison, feature
 from zooaudit.verdict.twin_data import TwinData
 
 HANDICAP = {NATURAL: 0.0, LOG: 0.0, FOREIGN: 1.0}
-"""Standard deviations that are taken off a family's statistic before families are compared. On
-images of another task one candidate is often nearest to everybody; a thief who asked with
-such images stands out there by far more."""
+"""Standard deviations that are subtracted from a family's statistic before families are compared. On images
+of another task one candidate is often nearest to everybody; a thief who asked such images stands out there by
+far more."""
 DIGITS = 9
-"""Decimals that statistics are rounded to: the last bits depend on how many suspects are
-computed at once, and on whose machine."""
+"""Decimals that statistics are rounded to: the last bits depend on how many suspects are computed together,
+and on the machine."""
 MOST_READINGS = 4
-"""Ways of reading answers (access, and whether class by class) whose comparisons stay in memory. Callers may
-name any, so their number is bounded."""
+"""How many ways of reading answers (access, and whether class by class) keep their comparisons in memory.
+Callers may name any, so the number is bounded."""
 
 
 @dataclass(frozen=True, eq=False)
 class TwinComparisons(TwinData):
-    """Makes the comparisons of a test when they are first needed."""
+    """Computes the comparisons of a test when they are first needed."""
 
     _cache: dict[tuple[Access, bool], dict[tuple[int, str, bool], Comparison]] = field(
         default_factory=dict, init=False, repr=False
@@ -45,8 +45,8 @@ class TwinComparisons(TwinData):
     )
 
     def prepare(self, access: Access) -> None:
-        """Make all that a verdict takes beside the suspect's answers, so that no suspect waits for it. One
-        test serves many threads: what two of them make at once is the same, and kept once."""
+        """Compute in advance everything that a verdict needs besides the suspect's answers. Many threads
+        share one test; if two compute the same, one result is kept."""
         if self.barred():
             return
         for look in self.looks:
@@ -55,21 +55,21 @@ class TwinComparisons(TwinData):
 
     @property
     def kept_bytes(self) -> int:
-        """Of memory, for what has been made ready for suspects."""
+        """Bytes of memory for what was prepared for suspects."""
         return sum(
             comparison.nbytes for kept in list(self._cache.values()) for comparison in list(kept.values())
         )
 
     def hub(self, access: Access | None = None, by_columns: bool = True, horizon: int | None = None) -> Hub:
-        """Whether the victim resembles many models that nobody made from it: each reference
-        in turn as a suspect."""
+        """Whether the victim resembles many models that were not made from it: each reference in turn is
+        judged as a suspect."""
         key = (access or Access(), by_columns, horizon or self.budget)
         if key not in self._hubs:
             self._hubs.setdefault(key, hub_of(self._reference_statistics(*key)))
         return self._hubs[key]
 
     def _reference_statistics(self, access: Access, by_columns: bool, queries: int) -> np.ndarray:
-        """Each reference as a suspect, standardised: ``[R, C]``; made once."""
+        """Each reference as a suspect, standardised: ``[R, C]``; computed once."""
         key = (access, by_columns, queries)
         if key not in self._left_out:
             found = [(family, c.left_out()) for family, c in self._comparisons(*key)]
@@ -91,7 +91,7 @@ class TwinComparisons(TwinData):
         found._left_out.update({key: of[:, rows] for key, of in self._left_out.items()})
         return found
 
-    def at_once(self) -> Self:
+    def single_look(self) -> Self:
         """The same test with its last look only. Both share one cache of comparisons."""
         found = replace(self, looks=self.looks[-1:])
         for kept in ("_cache", "_left_out", "_hubs"):
@@ -99,7 +99,7 @@ class TwinComparisons(TwinData):
         return found
 
     def forget(self) -> None:
-        """Let go of the comparisons, which take memory; how the references stand is kept."""
+        """Drop the comparisons, which take memory; the references' own results are kept."""
         self._cache.clear()
 
     def statistics(self, answers: Tensor, access: Access, queries: int) -> np.ndarray:
@@ -113,12 +113,12 @@ class TwinComparisons(TwinData):
         return self._largest_of_families(found)
 
     def cosines(self, answers: Tensor, access: Access, queries: int, family: str = NATURAL) -> np.ndarray:
-        """The statistic of one family's questions among the first so many answers ``[..., n, K]``, before it
-        is standardised: ``[..., C]``, each in [-1, 1]; the victim first. It says how much of a candidate is
-        in the answers; a verdict compares candidates.
+        """The statistic of one family's questions among the first ``queries`` answers ``[..., n, K]``, before
+        it is standardised: ``[..., C]``, each in [-1, 1]; the victim first. It says how much of a candidate
+        is in the answers; a verdict compares candidates.
 
         Raises:
-            ConfigError: too few of these questions are that family's.
+            ConfigError: too few of these questions are of that family.
         """
         if family not in (at := self._families(queries)):
             raise ConfigError(
@@ -131,10 +131,10 @@ class TwinComparisons(TwinData):
         return comparison.of(features(answers[..., self._rows(family, queries), :], access, by_columns))
 
     def weights(self, answers: Tensor, access: Access, queries: int) -> np.ndarray:
-        """What each of the first ``queries`` questions adds to the victim's lead over the
-        mean of its twins, negative where it takes away: ``[queries]``, in shares of what
-        all of them weigh, whichever way they point. Of the family that speaks most for the
-        victim, as that is what is ranked; the others weigh nothing."""
+        """What each of the first ``queries`` questions contributes to the victim's lead over the mean of its
+        twins, negative if it reduces it: ``[queries]``, as shares of the sum of absolute contributions. Only
+        for the family with the victim's largest statistic, since that is ranked; the others contribute
+        nothing."""
         found: list[np.ndarray] = []
         for family, comparison in self._comparisons(access, True, queries):
             rows = self._rows(family, queries)
@@ -166,8 +166,8 @@ class TwinComparisons(TwinData):
     def _comparison(
         self, questions: list[int], access: Access, by_columns: bool, defended: bool
     ) -> Comparison:
-        """Candidates are described by their full answers, or by what their defence shows, which the owner
-        sees. References are reduced to what the suspect's interface tells."""
+        """Candidates are described by their full answers, or by their defence's, which the owner sees.
+        References are reduced to what the suspect's interface gives."""
 
         def as_interface_tells(answers: Tensor) -> np.ndarray:
             return features(answers, access, by_columns)
@@ -201,7 +201,7 @@ class TwinComparisons(TwinData):
 
     def _cached(self, access: Access, by_columns: bool) -> dict[tuple[int, str, bool], Comparison]:
         """The comparisons of one reading; the least recently used reading is dropped. Each operation on the
-        dictionary is atomic, as many threads share it."""
+        dictionary is atomic, since many threads share it."""
         kept = self._cache.pop((access, by_columns), {})
         kept = self._cache.setdefault((access, by_columns), kept)
         for oldest in list(self._cache)[:-MOST_READINGS]:
@@ -209,7 +209,7 @@ class TwinComparisons(TwinData):
         return kept
 
     def _largest_of_families(self, of_families: Sequence[tuple[str, np.ndarray]]) -> np.ndarray:
-        """Statistics ``[..., C]`` of several families of questions in one: of each candidate the largest,
-        standardised before and after."""
+        """Combine the statistics ``[..., C]`` of several families of questions: for each candidate the
+        largest, standardised before and after."""
         found = [standardised(statistics) - HANDICAP[family] for family, statistics in of_families]
         return standardised(np.max(found, axis=0)).round(DIGITS)

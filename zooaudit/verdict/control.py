@@ -1,5 +1,5 @@
-"""Whether a suspect is asked as it wants to be: how many of the control questions, images
-of the victim's task, it gets right."""
+"""Whether a suspect is asked in the right way: how many of the control questions, images of the victim's
+task, it gets right."""
 
 from dataclasses import dataclass
 
@@ -12,20 +12,20 @@ from zooaudit.verdict.grouping import groups
 from zooaudit.verdict.twin_test import TwinTest
 
 CHANCE = 0.05
-"""P of as many right answers by guessing, over which they are called no better than chance."""
+"""Probability of as many right answers by guessing, above which they are called no better than chance."""
 BETTER = 0.2
-"""Share of right answers that another contract must add to make sense of a suspect."""
+"""How many more right answers, as a share, another contract must give to make sense of a suspect."""
 
 
 @dataclass(frozen=True)
 class Control:
-    """What a suspect's answers to the control questions come to.
+    """The result of a suspect's answers to the control questions.
 
     Attributes:
         right: how many of them are right.
         asked: how many there are.
         classes: K.
-        usual: the share that the poorest candidate or reference gets right, less what may be chance.
+        usual: the share that the poorest candidate or reference gets right, less a margin for chance.
     """
 
     right: int
@@ -39,16 +39,16 @@ class Control:
 
     @property
     def at_chance(self) -> bool:
-        """Whether guessing may well do as well."""
+        """Whether guessing could do as well."""
         return float(binom.sf(self.right - 1, self.asked, 1 / self.classes)) > CHANCE
 
     @property
     def poor(self) -> bool:
-        """Whether it is far worse than every model of the kit's."""
+        """Whether it is far worse than every model of the kit."""
         return self.share < self.usual
 
     def mended_by(self, other: "Control") -> bool:
-        """Whether the answers by another contract make the sense that these lack."""
+        """Whether the answers by another contract make sense where these do not."""
         return self.poor and not other.at_chance and other.share >= self.share + BETTER
 
 
@@ -58,7 +58,7 @@ def control_questions(test: TwinTest) -> Tensor:
 
 
 def control(test: TwinTest, answers: Tensor) -> Control:
-    """Of answers ``[control questions or more, K]`` in the kit's order of classes."""
+    """Evaluate answers ``[control questions or more, K]`` in the kit's order of classes."""
     labels, given = test.labels[: test.control_questions], answers[: test.control_questions].argmax(1)
     known = torch.cat([test.answers, test.reference_answers])[:, : test.control_questions]
     usual = float((known.argmax(-1) == groups(test.num_classes)[labels]).double().mean(-1).min()) - POORER

@@ -1,5 +1,5 @@
-"""The decision on one suspect: stolen, not shown, or cannot tell and why. Of several suspects that are judged
-together, ``several.py`` compares the corrected p-values with the level again."""
+"""The decision on one suspect: stolen, not shown, or cannot tell and why. For several suspects that are
+judged together, ``several.py`` compares the corrected p-values with the level again."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,15 +13,15 @@ from zooaudit.errors import ConfigError
 from zooaudit.verdict.ranking import NormalClaim, Ranking, smallest_p, twins_for
 
 ONE_LABEL = 0.95
-"""Share of different images that get one and the same label from which answers count as degenerate."""
+"""Answers that give this share of different images the same label count as degenerate."""
 NOT_NORMAL = 0.05
-"""P of the twins' normality under which a p-value that rests on it is refused."""
+"""A normal p-value is refused if the test of the twins' normality has a p-value below this."""
 By = Literal["rank", "normal"]
 P_VALUES: tuple[By, ...] = get_args(By)
 
 
 class Decision(StrEnum):
-    """What may be said of a suspect."""
+    """The three possible decisions on a suspect."""
 
     STOLEN = "stolen"
     NOT_SHOWN = "not shown"
@@ -32,12 +32,11 @@ class Decision(StrEnum):
 
 @dataclass(frozen=True)
 class Beyond:
-    """How a suspect stands to the references, where the victim is one that resembles many
-    models that nobody made from it.
+    """A suspect compared with the references, if the victim resembles many models that were not made from it.
 
     Attributes:
-        above: references, each left out of what is taken off, that have as much of the
-            victim as the suspect has.
+        above: how many references, each with its own group left out, have as much of the victim as the
+            suspect.
         references: how many there are.
     """
 
@@ -51,20 +50,21 @@ class Beyond:
 
 @dataclass(frozen=True)
 class TwinVerdict:
-    """A decision and what it rests on.
+    """A decision and its basis.
 
     Attributes:
-        p_value: in (0, 1]; None if nothing can be told.
-        smallest_p: the strongest claim that so many twins allow.
-        by: what p_value is: the victim's rank among its twins, or a tail of a normal distribution.
-        rank: the victim's among all candidates, from 1; None if nothing can be told.
-        statistics: of each candidate, the victim first, standardised, all at one look: that which places the
-            victim, or for a p-value by the normal distribution the last. Empty if nothing can be told.
+        p_value: in (0, 1]; None if there is none.
+        smallest_p: the smallest that this many twins allow.
+        by: how p_value was computed: by the victim's rank among its twins, or by a normal distribution.
+        rank: the victim's among all candidates, from 1; None if there is none.
+        statistics: of each candidate, the victim first, standardised, all at one look: the one that
+            determines the victim's rank, or for a normal p-value the last. Empty if there are none.
         statistics_after: how many questions had been asked at that look.
         beyond: None unless the victim resembles many innocent models; then p_value is the larger of the two.
-        normal: the claim that rests on the twins' normality, beside the rank; None where it cannot be made.
-        queries: asked so far. ``settled`` says whether more would change the decision.
-        cautions: what has to be said beside the decision.
+        normal: the p-value that assumes the twins' normality, in addition to the rank's; None if not
+            possible.
+        queries: asked so far. ``settled`` says whether more could change the decision.
+        cautions: to be shown with the decision.
     """
 
     decision: Decision
@@ -88,7 +88,7 @@ class TwinVerdict:
 
 @dataclass(frozen=True)
 class Asked:
-    """What was asked of a suspect: how its answers are read, how many there are of how many."""
+    """How a suspect's answers are read, and how many there are of how many."""
 
     access: str
     queries: int
@@ -97,14 +97,14 @@ class Asked:
 
 @dataclass(frozen=True, eq=False)
 class Standing:
-    """What the answers give, before anything is decided: the victim's place, and what else bears on it."""
+    """The basis of a decision: the victim's rank, and anything else that affects it."""
 
     ranking: Ranking
     last: np.ndarray
-    """Statistics ``[C]`` at the last look: what a normal claim is made from, since the look that places the
-    victim is chosen by it."""
+    """Statistics ``[C]`` at the last look: a normal p-value uses these, since the look that determines the
+    victim's rank is chosen by its statistic."""
     placed_after: int
-    """Questions asked at the look that places the victim."""
+    """Questions asked at the look that determines the victim's rank."""
     beyond: Beyond | None
     normal: NormalClaim | None
 
@@ -119,18 +119,18 @@ def check_level(level: float) -> None:
 
 
 def check_kind(by: str) -> None:
-    """Refuse a kind of p-value that there is not: a misspelt one must not pass by the test of normality.
+    """Refuse an unknown kind of p-value: a misspelt one must not bypass the test of normality.
 
     Raises:
-        ConfigError: it is none of ``P_VALUES``.
+        ConfigError: it is not one of ``P_VALUES``.
     """
     if by not in P_VALUES:
         raise ConfigError(f"p-value {by!r}; expected one of {', '.join(P_VALUES)}")
 
 
 def too_few(twins: int, level: float, by: By = "rank") -> str:
-    """Why nobody can be accused at ``level`` with so many twins, whatever a suspect
-    answers; empty if somebody can."""
+    """Why nobody can be accused at ``level`` with this many twins, whatever a suspect answers; "" if somebody
+    can."""
     if twins == 0:
         return (
             "the kit has no twins, models trained exactly as the victim was but for the seed, to compare it"
@@ -147,8 +147,8 @@ def too_few(twins: int, level: float, by: By = "rank") -> str:
 
 
 def abstain_reason(checks: Tensor) -> str:
-    """Why a suspect's answers ``[q, K]`` to different images of the victim's task cannot be
-    judged; empty if they can."""
+    """Why a suspect's answers ``[q, K]`` to different images of the victim's task cannot be judged; "" if
+    they can."""
     if checks.shape[-1] < 2 or not len(checks):
         return ""
     shares = np.bincount(checks.argmax(1).numpy(), minlength=checks.shape[1]) / len(checks)
@@ -163,7 +163,7 @@ def abstain_reason(checks: Tensor) -> str:
 def cannot_tell(
     reason: str, twins: int, level: float, asked: Asked, by: By = "rank", cautions: Sequence[str] = ()
 ) -> TwinVerdict:
-    """The verdict where nothing can be told; more questions would not change that."""
+    """The verdict if the test cannot be made; more questions would not change that."""
     return TwinVerdict(
         Decision.CANNOT_TELL,
         reason,
@@ -191,7 +191,7 @@ def decide(
     """The decision on a suspect whose answers can be judged, among enough twins.
 
     Raises:
-        ConfigError: no such level, or no such kind of p-value.
+        ConfigError: there is no such level, or kind of p-value.
     """
     check_level(level)
     check_kind(by)

@@ -1,4 +1,5 @@
-"""How well scores tell piracy models from innocent ones; one score a model, never a view."""
+"""How well scores separate piracy models from innocent ones; one score for each model, never for each
+view."""
 
 from collections.abc import Sequence
 
@@ -6,8 +7,8 @@ import numpy as np
 
 
 def auc(positives: Sequence[float], negatives: Sequence[float]) -> float | None:
-    """Area under the ROC curve: the chance that a positive scores above a negative, ties
-    half. None if a side is empty."""
+    """Area under the ROC curve: the probability that a positive scores above a negative, counting ties half.
+    None if a side is empty."""
     if not len(positives) or not len(negatives):
         return None
     p, n = np.asarray(positives)[:, None], np.asarray(negatives)[None, :]

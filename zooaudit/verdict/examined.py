@@ -1,5 +1,5 @@
-"""What the twin test is about: candidates, references, families of questions; and what
-became of a suspect."""
+"""The objects of the twin test: candidates, references, families of questions; and the results for a
+suspect."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -26,12 +26,12 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Reference:
-    """A model that somebody else's procedure made, and how: for example ``trained``, ``cloudleak (hard)``, or
-    what kind of net it is: ``mlp``.
+    """A model of another procedure, and how it was made: for example ``trained``, ``cloudleak (hard)``, or
+    the kind of net: ``mlp``.
 
     Attributes:
-        source: id of the model that it was extracted from; "" if from none. Tried as a suspect, it is left
-            out with all of its source.
+        source: id of the model that it was extracted from; "" without one. When it is tried as a suspect, its
+            whole source group is left out.
     """
 
     id: str
@@ -54,12 +54,12 @@ class Examined:
 
 @dataclass(frozen=True, eq=False)
 class Compared:
-    """What a suspect's answers come to, whichever candidate is the victim.
+    """The results of a suspect's answers, whichever candidate is the victim.
 
     Attributes:
         looks: standardised statistics ``[looks so far, C]``, candidates in the test's order.
         abstain_reason: why these answers cannot be judged; "" if they can.
-        by_columns: whether the suspect's classes are as many as the kit's.
+        by_columns: whether the suspect has as many classes as the kit.
     """
 
     looks: np.ndarray
@@ -69,5 +69,5 @@ class Compared:
     queries: int
 
     def ordered(self, order: Sequence[int]) -> "Compared":
-        """For a test whose candidates stand in another order."""
+        """The same for a test with its candidates in another order."""
         return replace(self, looks=self.looks[:, list(order)])

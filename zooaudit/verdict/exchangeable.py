@@ -1,10 +1,11 @@
-"""Whether the victim looks like a draw of the procedure that made its twins: found out without any suspect.
+"""Whether the victim looks like a draw of its twins' procedure; tested without any suspect.
 
-A verdict's p-value rests on one assumption, that victim and twins are exchangeable. It fails where the twins
-are one model (the training code ignores its seed), start from the victim's weights, or where the victim is
-not a draw of the procedure: the best of many, trained on other data, or distilled from somebody else's model
-to frame him. Each check takes one number of every candidate and asks how far the victim's lies from the
-twins': its rank, and a two-sided p of Student's distribution with m - 1 degrees of freedom.
+A verdict's p-value rests on one assumption: victim and twins are exchangeable. It fails if the twins are one
+model (the training code ignores its seed), if they start from the victim's weights, or if the victim is not a
+draw of the
+procedure: the best of many, trained on other data, or distilled from somebody else's model to frame its
+owner. Each check computes one number for every candidate and asks how far the victim's lies from the twins':
+its rank, and a two-sided p-value of Student's distribution with m - 1 degrees of freedom.
 """
 
 from collections.abc import Sequence
@@ -15,9 +16,9 @@ from scipy import stats
 from torch import Tensor
 
 SAME = 1e-5
-"""Answers that differ nowhere by more come from one model."""
+"""Candidates whose answers differ by no more than this are one model."""
 REFUSED, CAUTIONED = 0.001, 0.05
-"""P-values under which a kit accuses nobody, and under which it says so beside every verdict."""
+"""P-values below which a kit accuses nobody, and below which it adds a caution to every verdict."""
 
 
 @dataclass(frozen=True)
@@ -26,12 +27,12 @@ class Check:
 
     Attributes:
         name: what is compared.
-        victim: its number; NaN of a check that takes none.
-        low, high: the twins' least and greatest.
+        victim: its number; NaN for a check without numbers.
+        low, high: the twins' smallest and largest.
         rank: how many candidates have a number at most the victim's, itself included, of ``of``.
-        p_value: two-sided; 0 where something is wrong for certain.
-        meaning: what it means where it is off.
-        numbers: of every candidate, the victim first; empty of a check that takes none.
+        p_value: two-sided; 0 if something is certainly wrong.
+        meaning: what it means if the check is off.
+        numbers: of every candidate, the victim first; empty for a check without numbers.
     """
 
     name: str
@@ -54,7 +55,7 @@ class Check:
 
     @property
     def line(self) -> str:
-        """The check in a line."""
+        """The check on one line."""
         if np.isnan(self.victim):
             return f"{self.name}: {self.meaning}"
         place = (
@@ -112,7 +113,7 @@ def examined(answers: Tensor, accuracies: Sequence[float], references: Tensor) -
 
 
 def spoken(checks: Sequence[Check]) -> tuple[str, tuple[str, ...]]:
-    """Why a kit accuses nobody ("" if it may), and what it has to say beside every verdict."""
+    """Why a kit accuses nobody ("" if it may), and the cautions for every verdict."""
     wrong = [c.line for c in checks if c.refused]
     refused = (
         f"victim and twins are not exchangeable: {'; '.join(wrong)}; an accusation would rest on that"
@@ -141,7 +142,7 @@ def _same(answers: Tensor) -> list[Check]:
 
 
 def _compared(name: str, values: np.ndarray, text: str) -> Check:
-    """The victim's number among its twins'."""
+    """Compare the victim's number with its twins'."""
     victim, twins = float(values[0]), values[1:]
     rank = 1 + int((twins <= victim).sum())
     spread = float(twins.std(ddof=1)) if len(twins) > 1 else 0.0

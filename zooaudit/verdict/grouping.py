@@ -1,8 +1,9 @@
-"""Many classes in fewer groups: what a twin test keeps, and compares, of answers over a thousand classes.
+"""Group many classes: a twin test stores and compares answers over a thousand classes as sums over fewer
+groups.
 
-The rank holds for any statistic that treats all candidates alike (docs/statistics.md), so also for one that
-sees sums of probabilities. Groups are drawn, the same for everybody: classes that are often confused then
-fall into different groups.
+The rank is valid for any statistic that treats all candidates alike (docs/statistics.md), so also for one
+that sees sums of probabilities. Groups are drawn at random, the same for everybody, so that classes that are
+often confused usually fall into different groups.
 """
 
 import functools
@@ -12,13 +13,13 @@ import torch
 from torch import Tensor
 
 MOST = 128
-"""Groups. Answers over so many classes, or fewer, stay as they are."""
+"""The number of groups. Answers over this many classes, or fewer, are unchanged."""
 
 
 @functools.cache
 def groups(classes: int) -> Tensor:
-    """The group of each class, int64 ``[classes]``, 0 to ``MOST`` - 1; up to ``MOST``
-    classes each is a group of its own."""
+    """The group of each class, int64 ``[classes]``, 0 to ``MOST`` - 1; up to ``MOST`` classes each is its own
+    group."""
     if classes <= MOST:
         return torch.arange(classes)
     return torch.randperm(classes, generator=torch.Generator().manual_seed(classes)) % MOST
@@ -46,11 +47,11 @@ def named_groups(classes: Sequence[str]) -> tuple[str, ...]:
 
 
 def rounded(answers: Tensor, classes: int) -> Tensor:
-    """Answers of models of so many classes, in groups if these are too many: then rounded to half precision,
-    in which kits keep them."""
+    """Answers of models with this many classes, grouped if these are too many; then they are rounded to half
+    precision, as kits store them."""
     return answers.half().float() if classes > MOST else answers
 
 
 def kept(answers: Tensor) -> Tensor:
-    """Answers ``[..., K]`` as a twin test keeps them: ``grouped`` and ``rounded``."""
+    """Answers ``[..., K]`` as a twin test stores them: ``grouped`` and ``rounded``."""
     return rounded(grouped(answers), answers.shape[-1])

@@ -1,8 +1,8 @@
 """Whether the victim is a hub: a model that many innocent models resemble more than its twins.
 
-A rank among twins keeps its level on average over victims. One victim may still come first for more innocent
-suspects than the level says, since they all resemble it. References are innocent, so each of them, left out
-of the references, is tried as a suspect.
+The level of the rank holds on average over victims. One victim may still come first for more innocent
+suspects than the level says, if they all resemble it. References are innocent, so each of them, left out of
+the references, is tried as a suspect.
 """
 
 from dataclasses import dataclass, field
@@ -13,21 +13,21 @@ from scipy import stats
 from zooaudit.verdict.decision import Beyond
 
 TOO_OFTEN = 0.025
-"""Chance of being first for so many references, or of a mean so far off the twins', under which the victim is
-held to be a hub: of victims that are none, one in twenty is."""
+"""The victim counts as a hub if being first for so many references, or having a mean so far from the twins',
+has a probability below this: one victim in twenty that is not a hub does."""
 
 
 @dataclass(frozen=True, eq=False)
 class Hub:
-    """What the references say of the victim.
+    """The references' view of the victim.
 
     Attributes:
-        first: references for which the victim comes first of all candidates.
+        first: how many references have the victim first among all candidates.
         statistics: float ``[R]``, each reference's standardised statistic for the victim.
-        p_first: chance that so many references, or more, put one of the candidates first.
-        p_mean: one-sided p of the victim's mean statistic among the twins'.
-        means: float ``[C]``, each candidate's mean statistic over the references, the
-            victim first; empty without references.
+        p_first: probability that so many references, or more, put one of the candidates first.
+        p_mean: one-sided p-value of the victim's mean statistic among the twins'.
+        means: float ``[C]``, each candidate's mean statistic over the references, the victim first; empty
+            without references.
     """
 
     first: int
@@ -41,12 +41,12 @@ class Hub:
         return min(self.p_first, self.p_mean) < TOO_OFTEN
 
     def beyond(self, statistic: float) -> Beyond:
-        """How a suspect's statistic stands to the references'."""
+        """Compare a suspect's statistic with the references'."""
         return Beyond(int((self.statistics >= statistic).sum()), len(self.statistics))
 
 
 def hub_of(statistics: np.ndarray) -> Hub:
-    """From standardised statistics ``[R, C]`` of left-out references, the victim at column 0."""
+    """From standardised statistics ``[R, C]`` of left-out references, with the victim in column 0."""
     references, count = statistics.shape
     if not references or count < 3:
         return Hub(0, np.empty(0), 1.0, 1.0)

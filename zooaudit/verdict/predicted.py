@@ -1,10 +1,10 @@
-"""What of a candidate's answers other models' answers let one predict: the part that
-whoever learns from it can learn.
+"""The part of a candidate's answers that other models' answers predict, which is the part that a learner can
+pick up.
 
-A model that was extracted from a candidate does not take over all that sets this candidate apart, only what a
-learner can pick up from its answers. So each candidate's answers to the questions are predicted from the
-references' answers to them, by a linear model that was fitted to other images, and the statistic looks for
-that part beside the candidate's own answers. It is a closed form: no model is trained.
+A model that was extracted from a candidate does not take over everything that distinguishes this candidate,
+only what a learner can pick up from its answers. So each candidate's answers to the questions are predicted
+from the references' answers to them, by a linear model fitted to other images, and the statistic looks for
+that part in addition to the candidate's own answers. It has a closed form: no model is trained.
 """
 
 import torch
@@ -15,25 +15,26 @@ from zooaudit.compute import threads
 RIDGE = 0.01
 """Penalty, as a share of the inputs' mean square."""
 LEAST = 1e-4
-"""Probabilities under this count as this in logarithms."""
+"""Probabilities are clipped to this before taking logarithms."""
 
 
 def predicted(candidates: Tensor, references: Tensor, questions: Tensor) -> Tensor:
-    """Of each candidate, the answers that the references' answers predict.
+    """The answers of each candidate that the references' answers predict.
 
     A ridge regression of the square roots of a candidate's answers on the logarithms of all references'
     answers. Every image is predicted by the fit to all others (leave-one-out, in closed form), so that a
-    prediction has not seen what it predicts. All candidates are treated alike, and each without the others.
+    prediction has not seen its target. All candidates are treated alike, and each independently of the
+    others.
 
     Args:
         candidates: float ``[C, n, K]``, answers to n images.
         references: float ``[R, n, K]``, answers to the same.
-        questions: int64 ``[q]``, which of the images are wanted.
+        questions: int64 ``[q]``, the images to predict.
 
     Returns:
         float32 ``[C, q, K]``, in [0, 1]; rows need not sum to 1.
     """
-    with threads(1):  # so that every farm and service computes the same numbers, to the bit
+    with threads(1):  # so that every farm and service computes the same numbers, bit for bit
         return _left_out(candidates, references, questions)
 
 
@@ -49,7 +50,7 @@ def _left_out(candidates: Tensor, references: Tensor, questions: Tensor) -> Tens
 
 
 def _weights(inputs: Tensor, wanted: Tensor) -> Tensor:
-    """What each image counts for in the prediction of each wanted one: float64 ``[q, n]``."""
+    """The weight of each image in the prediction of each wanted one: float64 ``[q, n]``."""
     count, width = inputs.shape
     level = RIDGE * float(inputs.square().sum()) / width
     if width <= count:

@@ -1,16 +1,16 @@
-"""Where the victim stands among all candidates, and the p-value that follows: the rank of
-one exchangeable candidate among m + 1.
+"""The victim's rank among all candidates, and its p-value: the rank of one exchangeable candidate among m +
+1.
 
-If a suspect was made without the victim, then victim and twins are exchangeable given the
-suspect: any statistic that treats them alike puts the victim first with chance 1 / (m + 1),
-whoever trained the suspect (a conditional randomisation test: Candes et al., JRSS B 80,
-2018). Nothing smaller than 1 / (m + 1) can be claimed from m twins.
+If a suspect was made without the victim, then victim and twins are exchangeable given the suspect: any
+statistic that treats them alike puts the victim first with probability 1 / (m + 1), whoever trained the
+suspect (a conditional randomisation test: Candes et al., JRSS B 80, 2018). With m twins, no p-value can be
+below 1 / (m + 1).
 
-**Stopping early.** The statistic is looked at after a few numbers of questions. A candidate *stands out* at
-the first look at which its standardised statistic is at least ``STANDS_OUT``. Candidates are ordered by when
-they stand out, sooner first, then by how far; those that never do come last, by the statistic at the last
-look. That order treats candidates alike, so its rank is as valid as any other; and once the victim stands out
-its place is settled, whatever comes later, so that asking may stop there.
+**Stopping early.** The statistic is computed after a few numbers of questions, the looks. A candidate *stands
+out* at the first look at which its standardised statistic is at least ``STANDS_OUT``. Candidates are ordered
+by when they stand out, sooner first, then by how far; those that never do come last, by the statistic at the
+last look. That order treats candidates alike, so its rank is as valid as any other; and once the victim
+stands out its rank is settled, whatever comes later, so asking may stop there.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ import numpy as np
 from scipy import stats
 
 STANDS_OUT = 3.0
-"""Standard deviations of all candidates, from their mean."""
+"""In standard deviations of all candidates, from their mean."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,10 +28,10 @@ class Ranking:
     """All candidates in order, the victim at index 0.
 
     Attributes:
-        statistics: float ``[C]``, standardised, at ``look``: who stood out at an earlier
-            one may be ahead of the victim with less.
-        look: index of the look that places the victim: at which it stands out, or else the last.
-        rank: of the victim, from 1; ties count against it being first.
+        statistics: float ``[C]``, standardised, at ``look``: a candidate that stood out earlier may be ahead
+            of the victim with a smaller value.
+        look: index of the look that determines the victim's rank: where it stands out, or else the last.
+        rank: of the victim, from 1; ties count against the accusation.
         settled: whether no later look can change it.
     """
 
@@ -51,7 +51,7 @@ class Ranking:
 
 
 def ranked(looks: np.ndarray, horizon: int) -> Ranking:
-    """The victim's place.
+    """Rank the victim.
 
     Args:
         looks: standardised statistics ``[looks so far, C]``, the victim first.
@@ -62,14 +62,14 @@ def ranked(looks: np.ndarray, horizon: int) -> Ranking:
     first = np.where(out.any(0), out.argmax(0), horizon)
     placed = looks[np.minimum(first, count - 1), np.arange(looks.shape[1])]
     ahead = (first < first[0]) | ((first == first[0]) & (placed >= placed[0]))
-    rank = int(ahead.sum())  # the victim itself among them
+    rank = int(ahead.sum())  # includes the victim itself
     settled = bool(first[0] < horizon) or count == horizon
     look = int(min(first[0], count - 1))
     return Ranking(looks[look], look, rank, settled)
 
 
 def smallest_p(twins: int) -> float:
-    """The strongest claim that so many twins allow."""
+    """The smallest p-value that this many twins allow."""
     return 1 / (twins + 1)
 
 
@@ -82,7 +82,7 @@ def twins_for(level: float) -> int:
 
 
 def suspects_at_once(twins: int, level: float) -> int:
-    """The most suspects of which Holm's correction can still single one out by rank."""
+    """The most suspects for which, after Holm's correction, one can still be called stolen by rank."""
     count = int(level * (twins + 1)) + 1
     while count and twins_for(level / count) > twins:
         count -= 1
@@ -91,11 +91,11 @@ def suspects_at_once(twins: int, level: float) -> int:
 
 @dataclass(frozen=True)
 class NormalClaim:
-    """A p-value beyond the rank's floor, which rests on the twins' statistics being normal.
+    """A p-value below the rank's smallest, which assumes that the twins' statistics are normal.
 
     Attributes:
         p_value: of Student's distribution with m - 1 degrees of freedom.
-        normality: p of Shapiro and Wilk's test that the twins' statistics are normal; small
+        normality: p-value of Shapiro and Wilk's test that the twins' statistics are normal; a small one
             speaks against it.
     """
 
@@ -104,8 +104,8 @@ class NormalClaim:
 
 
 def normal_claim(statistics: Sequence[float] | np.ndarray) -> NormalClaim | None:
-    """From one look's statistics ``[C]``, the victim first; None of fewer than three twins,
-    or of twins that are all alike."""
+    """From one look's statistics ``[C]``, the victim first; None for fewer than three twins, or if all twins
+    are equal."""
     rows = np.asarray(statistics, dtype=float)
     twins = rows[1:]
     if len(twins) < 3 or np.ptp(twins) == 0:
@@ -115,8 +115,8 @@ def normal_claim(statistics: Sequence[float] | np.ndarray) -> NormalClaim | None
 
 
 def holm(p_values: Sequence[float]) -> np.ndarray:
-    """Adjusted p-values of many suspects at once: rejecting those at most ``level`` accuses any innocent with
-    chance at most ``level``.
+    """Adjusted p-values of many suspects together: rejecting those at most ``level`` accuses any innocent
+    with probability at most ``level``.
 
     Holm, Scandinavian Journal of Statistics 6 (1979); valid however the suspects depend on each other.
     """
@@ -130,7 +130,7 @@ def holm(p_values: Sequence[float]) -> np.ndarray:
 def benjamini_hochberg(p_values: Sequence[float]) -> np.ndarray:
     """Adjusted p-values: of those at most ``level``, a share of at most ``level`` is innocent on average.
 
-    Benjamini and Hochberg (1995); it allows suspects that depend on each other positively,
-    as those do that share victim and twins.
+    Benjamini and Hochberg (1995); suspects may depend on each other positively, as those do that share victim
+    and twins.
     """
     return np.asarray(stats.false_discovery_control(p_values)) if len(p_values) else np.empty(0)

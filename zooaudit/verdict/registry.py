@@ -1,5 +1,5 @@
-"""The statistics that a twin test may rank candidates by. Each treats all candidates alike: only then is the
-victim's rank a p-value."""
+"""The statistics that a twin test may rank candidates by. Each treats all candidates alike; otherwise the
+victim's rank would not give a p-value."""
 
 from zooaudit.config import TwinTestConfig, check
 from zooaudit.verdict.statistic import Comparison
@@ -8,11 +8,11 @@ COSINE = "cosine"
 STATISTICS: dict[str, type[Comparison]] = {
     COSINE: Comparison,
 }
-"""By the name that a recipe has in ``twin_test.statistic``."""
+"""By the name in a recipe's ``twin_test.statistic``."""
 
 
 def check_statistic(config: TwinTestConfig) -> None:
     """Raises:
-    ConfigError: the recipe names a statistic that there is not.
+    ConfigError: the recipe names an unknown statistic.
     """
     check(config.statistic in STATISTICS, config, "statistic", f"one of {', '.join(STATISTICS)}")

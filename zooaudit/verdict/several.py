@@ -1,4 +1,4 @@
-"""Several suspects at once: the more are asked, the likelier one innocent looks guilty."""
+"""Several suspects together: the more are asked, the likelier one innocent looks guilty."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,12 +12,12 @@ from zooaudit.verdict.ranking import benjamini_hochberg, holm, twins_for
 def corrected(verdicts: Sequence[TwinVerdict], correction: Correction = "holm") -> list[TwinVerdict]:
     """The same verdicts with p-values and decisions that hold for all of them together.
 
-    ``holm``: the chance that any innocent suspect is called stolen is at most the level. ``bh``, of Benjamini
-    and Hochberg: of those called stolen, a share of at most the level is innocent on average. Who cannot be
-    judged counts as asked, with p 1.
+    ``holm``: the probability that any innocent suspect is called stolen is at most the level. ``bh``, of
+    Benjamini and Hochberg: of those called stolen, a share of at most the level is innocent on average. A
+    suspect that cannot be judged counts as asked, with p 1.
 
     Raises:
-        ConfigError: no such correction, or suspects judged at different levels.
+        ConfigError: an unknown correction, or suspects judged at different levels.
     """
     if correction not in CORRECTIONS:
         raise ConfigError(f"correction {correction!r} is unknown; expected one of {', '.join(CORRECTIONS)}")
@@ -31,8 +31,7 @@ def corrected(verdicts: Sequence[TwinVerdict], correction: Correction = "holm") 
 
 
 def one_of(verdict: TwinVerdict, suspects: int) -> TwinVerdict:
-    """A verdict on one of so many suspects, each judged by itself: with that as a caution,
-    where there are several."""
+    """A verdict on one of several suspects that are judged separately, with a caution about their number."""
     if suspects < 2 or verdict.p_value is None:
         return verdict
     said = (

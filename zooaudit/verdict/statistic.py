@@ -1,19 +1,19 @@
-"""How much of each candidate is in a suspect's answers: one number a candidate, computed
-alike for the victim and for every twin.
+"""How much of each candidate is in a suspect's answers: one number for each candidate, computed in the same
+way for the victim and for every twin.
 
-Most of what a suspect answers is what every model of the task answers. So the candidates' mean M is taken off
-the suspect and off each candidate, and what is left is compared. Of that rest, much is common to all models
-that the candidates' owner did not train. The *rows* B show what it is: references, models of other people's
-procedures, less M, as they are, behind interfaces that blur what they are asked, and with sharper and softer
-answers; and the candidates' mean behind the same, less M. Features in which the rows are large count for
+Most of a suspect's answers are what every model of the task answers. So the candidates' mean M is subtracted
+from the suspect and from each candidate, and the differences are compared. Much of them is common to all
+models that the candidates' owner did not train. The *rows* B describe it: references, models of other
+people's procedures, minus M, as they are, behind interfaces that blur their inputs, and with sharper and
+softer answers; and the candidates' mean behind the same, minus M. Features in which the rows are large count
 less, and so do directions in which they lie, by the metric ``(I + B'B / lambda)^-1``. The number is the
-cosine of ``suspect - M`` and ``candidate - M`` in that metric. Where it is known what a learner can pick up
-of each candidate (verdict/predicted.py), ``candidate - M`` and the same of its predicted answers, each of
-length 1, are added up.
+cosine of ``suspect - M`` and ``candidate - M`` in that metric. If it is known what a learner can pick up of
+each candidate (verdict/predicted.py), ``candidate - M`` and the same for its predicted answers, each of
+length 1, are added.
 
-Everything here is symmetric: exchange two candidates, and their numbers are exchanged and no other changes.
-So the rank of one candidate among all is a valid p-value whatever the references are; they buy power, not
-validity (docs/statistics.md).
+Everything here is symmetric: exchanging two candidates exchanges their numbers and changes no other. So the
+rank of one candidate among all gives a valid p-value whatever the references are; they increase power and do
+not affect validity (docs/statistics.md).
 """
 
 from dataclasses import dataclass
@@ -29,25 +29,25 @@ from zooaudit.verdict.grouping import MOST, grouped
 RIDGE = 0.1
 """lambda, as a share of the rows' mean squared singular value."""
 EVEN = 0.3
-"""A feature is divided by the root of its mean square in the rows, plus so much of the mean
-over all features."""
+"""A feature is divided by the root of its mean square in the rows, plus this share of the mean over all
+features."""
 TEMPERATURES = (0.5, 2.0)
-"""Sharper and softer answers: what a model's calibration does to them says nothing about
-where it came from."""
+"""Temperatures of sharper and softer answers: calibration changes answers in this way, and says nothing about
+a model's origin."""
 SHARED = ""
 """Group of rows that belong to no reference."""
 MOST_PAIRS = 400
-"""Questions whose pairs are compared where a suspect's classes are not the kit's."""
+"""How many questions' pairs are compared if a suspect's classes are not the kit's."""
 
 
 def features(answers: Tensor, access: Access, by_columns: bool = True) -> np.ndarray:
-    """What is compared of answers ``[..., q, K]``: float64 ``[..., D]``, float32 of
+    """The features of answers ``[..., q, K]`` that are compared: float64 ``[..., D]``, or float32 for
     ``grouping.MOST`` classes and more.
 
-    Of more than ``grouping.MOST`` classes, sums over groups are compared. By columns: the
-    square roots of what is told, so that Euclidean distance is Hellinger's. Else, where
-    classes differ in number or meaning: how alike the answers to each pair of questions are
-    (their Bhattacharyya coefficients, centred), which needs no common classes.
+    For more than ``grouping.MOST`` classes, sums over groups are compared. By columns: the square roots of
+    the answers, so that Euclidean distance is Hellinger's. Otherwise, if classes differ in number or meaning:
+    how alike the answers to each pair of questions are (their Bhattacharyya coefficients, centred), which
+    needs no common classes.
     """
     roots = grouped(access.reduced(answers).clamp(min=0)).sqrt()
     roots = roots if roots.shape[-1] >= MOST else roots.double()
@@ -72,15 +72,14 @@ def tempered(answers: Tensor, temperature: float) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Candidates and rows, ready to be compared with suspects.
+    """Candidates and rows, prepared for comparison with suspects.
 
     Attributes:
         candidates: float64 ``[C, D]``, features of the victim and its twins, in any order.
         rows: float64 ``[N, D]``; N may be 0. The first R are the references as they are.
         references: R.
-        groups: of each row, the source that it stands or falls with; ``SHARED`` of none.
-        predicted: float64 ``[C, D]``, features of the candidates' predicted answers; None
-            where there are none.
+        groups: of each row, its source group; ``SHARED`` for rows without one.
+        predicted: float64 ``[C, D]``, features of the candidates' predicted answers; None without any.
     """
 
     candidates: np.ndarray
@@ -91,7 +90,7 @@ class Comparison:
 
     @property
     def nbytes(self) -> int:
-        """Of memory, with all that was derived so far."""
+        """Bytes of memory, including everything derived so far."""
         parts = [
             part
             for value in list(vars(self).values())
@@ -106,7 +105,7 @@ class Comparison:
 
     @cached_property
     def scale(self) -> np.ndarray:
-        """What each feature is multiplied by: float64 ``[D]``."""
+        """The factor of each feature: float64 ``[D]``."""
         if not len(self.rows):
             return np.ones_like(self.mean)
         squared = ((self.rows - self.mean) ** 2).mean(0)
@@ -121,7 +120,7 @@ class Comparison:
 
     @cached_property
     def _products(self) -> np.ndarray:
-        """Inner products of all rests, candidates first: float64 ``[C + N, C + N]``."""
+        """Inner products of all differences from M, candidates first: float64 ``[C + N, C + N]``."""
         both = np.concatenate(self._rests)
         return np.asarray(both @ both.T, dtype=np.float64)
 
@@ -132,7 +131,8 @@ class Comparison:
 
     @cached_property
     def weights(self) -> np.ndarray:
-        """Float64 ``[C, D]``: a suspect's scaled rest times these, over its own length, is the statistic."""
+        """Float64 ``[C, D]``: a suspect's scaled difference times these, divided by its length, is the
+        statistic."""
         own, others = self._rests
         count = len(own)
         metric = own - self._products[:count, count:] @ self._kernel @ others if len(others) else own
@@ -148,13 +148,13 @@ class Comparison:
         return np.divide(products, length, out=np.zeros_like(products), where=length > 0)
 
     def parts(self, suspect: np.ndarray) -> np.ndarray:
-        """What each feature adds to the statistic: float64 ``[C, D]``, whose sums are ``of``."""
+        """What each feature contributes to the statistic: float64 ``[C, D]``, which sums to ``of``."""
         rest = (suspect - self.mean) * self.scale
         return np.asarray(self.weights * rest / (float(self._length(rest)) or 1.0))
 
     def left_out(self) -> np.ndarray:
-        """The statistic of each reference, as a suspect, with all rows of its group left
-        out: float64 ``[R, C]``."""
+        """The statistic of each reference, as a suspect, with all rows of its group left out: float64 ``[R,
+        C]``."""
         products, count, groups = self._products, len(self.candidates), np.array(self.groups)
         found = np.zeros((self.references, count))
         for r in range(self.references):
@@ -170,7 +170,7 @@ class Comparison:
         return found
 
     def _length(self, rest: np.ndarray) -> np.ndarray:
-        """Of scaled rests ``[..., D]``, in the metric: float64 ``[...]``."""
+        """The length of scaled differences ``[..., D]`` in the metric: float64 ``[...]``."""
         others = self._rests[1]
         squared = np.square(rest).sum(-1)
         if len(others):
@@ -185,14 +185,14 @@ def _of_length_1(rows: np.ndarray) -> np.ndarray:
 
 
 def _inverse(among: np.ndarray) -> np.ndarray:
-    """Of ``lambda I + B B'``, from B B' (Woodbury's identity: the metric is
-    ``I - B' (lambda I + B B')^-1 B``)."""
+    """The inverse of ``lambda I + B B'``, from B B' (Woodbury's identity: the metric is ``I - B' (lambda I +
+    B B')^-1 B``)."""
     level = RIDGE * float(np.trace(among)) / len(among)
     return np.asarray(np.linalg.inv(among + max(level, 1e-12) * np.eye(len(among))))
 
 
 def standardised(statistics: np.ndarray) -> np.ndarray:
-    """``[..., C]`` in standard deviations of all candidates from their mean; 0 where all are alike."""
+    """``[..., C]`` in standard deviations of all candidates from their mean; 0 if all are equal."""
     centred = statistics - statistics.mean(-1, keepdims=True)
     deviation = statistics.std(-1, keepdims=True)
     return np.divide(centred, deviation, out=np.zeros_like(centred), where=deviation > 1e-12)

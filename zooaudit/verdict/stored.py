@@ -1,4 +1,4 @@
-"""A twin test as a kit holds it: tensors, and what is none as plain JSON."""
+"""A twin test as a kit stores it: tensors, and everything else as JSON."""
 
 from dataclasses import asdict
 from typing import Any
@@ -20,11 +20,11 @@ ANSWERS = (
     "test.defended",
     "test.defended_predicted",
 )
-"""In half precision where classes were grouped: they were rounded to it when they were asked."""
+"""Stored in half precision if classes were grouped: they were rounded to it when they were asked."""
 
 
 def tensors_of(test: TwinTest) -> dict[str, Tensor]:
-    """By the names that a kit's file has; what the test does not have is left out."""
+    """Tensors by their names in a kit's file; missing ones are left out."""
     of = (
         test.answers,
         test.reference_answers,
@@ -41,7 +41,7 @@ def tensors_of(test: TwinTest) -> dict[str, Tensor]:
 
 
 def described(test: TwinTest) -> dict[str, Any]:
-    """What is not a tensor, as the manifest holds it."""
+    """Everything but the tensors, as the manifest holds it."""
     found = {
         "level": test.level,
         "control_questions": test.control_questions,
@@ -57,7 +57,7 @@ def described(test: TwinTest) -> dict[str, Any]:
 
 
 def read(tensors: dict[str, Tensor], meta: dict[str, Any]) -> TwinTest:
-    """The test of ``tensors_of`` and ``described``.
+    """The test from the results of ``tensors_of`` and ``described``.
 
     Raises:
         KeyError, TypeError: these hold something else.

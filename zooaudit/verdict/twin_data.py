@@ -1,4 +1,4 @@
-"""What a twin test knows: the questions, the candidates, the references, and what they answered."""
+"""The data of a twin test: the questions, the candidates, the references, and their answers."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,7 +21,7 @@ from zooaudit.verdict.exchangeable import Check, examined, spoken
 from zooaudit.verdict.registry import COSINE
 
 LEAST = 10
-"""Questions of a family under which it is left out of a look."""
+"""A family with fewer questions than this is left out of a look."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,25 +31,26 @@ class TwinData:
     Attributes:
         images: uint8 ``[Q, c, h, w]``, in the order in which they are asked; the first ``control_questions``
             are drawn at random from the victim's task.
-        labels: int64 ``[Q]``, true classes; ``NO_CLASS`` of images that have none.
+        labels: int64 ``[Q]``, true classes; ``NO_CLASS`` for images without one.
         families: of each question, one of ``FAMILIES``.
-        looks: after how many questions the statistic is looked at, ascending; the last one is Q.
+        looks: after how many questions the statistic is computed, ascending; the last one is Q.
         level: at most this share of innocent suspects is accused.
         candidates: the victim first, then its twins.
         answers: float32 ``[m + 1, Q, K]``, the candidates'. Here and below K is the number of classes, or of
-            groups where classes are too many (``verdict/grouping.py``).
-        references: models of other procedures, none made from a candidate; their answers
-            float32 ``[R, Q, K]``.
-        procedure: how the twins were trained, for people; "" where there are none.
+            groups if there are too many classes (``verdict/grouping.py``).
+        references: models of other procedures, none made from a candidate; their answers float32 ``[R, Q,
+            K]``.
+        procedure: how the twins were trained, for people; "" without any.
         behind, reference_behind: float32 ``[I, m + 1, Q, K]`` and ``[I, R, Q, K]``, the same models' answers
-            behind I interfaces that change what they are asked; None for a test that knows no interfaces.
-        predicted: float32 ``[m + 1, Q, K]``, what references' answers predict of the candidates' to images of
-            the victim's task, and the candidates' own answers to all others; None where nothing is predicted.
+            behind I interfaces that change their inputs; None for a test without interfaces.
+        predicted: float32 ``[m + 1, Q, K]``, the candidates' answers to images of the victim's task as
+            predicted from the references', and the candidates' own answers to all others; None without
+            predictions.
         lessons: float32 ``[R, n, K]``, the references' answers to all images of the task that questions were
-            chosen from, in their order: so that twins' answers can be predicted that come later.
-        defended, defended_predicted: as ``answers`` and ``predicted``, of what a defence shows instead of the
-            candidates' answers; None where the victim has none.
-        classes: how many a suspect's answers have to have to be compared class by class; 0 where it is K.
+            chosen from, in their order: needed to predict the answers of later twins.
+        defended, defended_predicted: as ``answers`` and ``predicted``, for the answers that a defence gives
+            instead of the candidates' own; None if the victim has none.
+        classes: how many classes a suspect must have to be compared class by class; 0 if that is K.
         statistic: what candidates are ranked by, one of ``STATISTICS``.
     """
 
@@ -75,7 +76,7 @@ class TwinData:
 
     @property
     def budget(self) -> int:
-        """Questions in all."""
+        """The number of questions."""
         return len(self.images)
 
     @property
@@ -84,7 +85,7 @@ class TwinData:
 
     @property
     def num_classes(self) -> int:
-        """Of the victim, and of suspects that are compared class by class."""
+        """The number of classes of the victim, and of suspects that are compared class by class."""
         return self.classes or int(self.answers.shape[-1])
 
     def questions(self) -> Tensor:
@@ -93,7 +94,7 @@ class TwinData:
 
     @cached_property
     def exchangeability(self) -> tuple[Check, ...]:
-        """Whether the victim looks like a draw of its twins' procedure: found out without any suspect."""
+        """Whether the victim looks like a draw of its twins' procedure; tested without any suspect."""
         if self.twins < 2:
             return ()
         natural = self._rows(NATURAL, self.budget)
@@ -104,13 +105,13 @@ class TwinData:
         )
 
     def barred(self, level: float | None = None, by: By = "rank") -> str:
-        """Why nobody can be accused, whatever a suspect answers; empty if somebody can."""
+        """Why nobody can be accused, whatever a suspect answers; "" if somebody can."""
         return spoken(self.exchangeability)[0] or too_few(
             self.twins, self.level if level is None else level, by
         )
 
     def stops(self, horizon: int | None = None) -> tuple[int, ...]:
-        """After how many questions the statistic is looked at.
+        """The numbers of questions after which the statistic is computed.
 
         Raises:
             ConfigError: ``horizon`` is not a look.

@@ -1,5 +1,5 @@
-"""The twin test: what a suspect is asked, what candidates and references answered to the
-same, and the verdict that follows."""
+"""The twin test: the questions to a suspect, the answers of candidates and references to the same, and the
+verdict."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -49,12 +49,12 @@ class TwinTest(TwinComparisons):
         """Ask a suspect until the decision is settled.
 
         Args:
-            level: the kit's, unless given.
-            access: what the suspect's interface tells; seen from its answers unless given.
-            by: what the p-value is, see :class:`~zooaudit.verdict.decision.TwinVerdict`.
-            horizon: questions at most, one of ``looks``; to be fixed before the first
-                answer is seen. By default all.
-            early: False asks everything whatever comes.
+            level: by default the kit's.
+            access: the suspect's interface; by default inferred from its answers.
+            by: how the p-value is computed, see :class:`~zooaudit.verdict.decision.TwinVerdict`.
+            horizon: the most questions, one of ``looks``; fix it before you see the first answer. By default
+                all.
+            early: False asks everything, whatever comes.
             on_look: called after every look.
         """
         images = self.questions()
@@ -77,13 +77,13 @@ class TwinTest(TwinComparisons):
         by: By = "rank",
         horizon: int | None = None,
     ) -> Examined:
-        """The verdict on answers ``[queries, K']`` to the first questions: to all of them,
-        or up to any look. K' may differ from the kit's K; then how alike the answers to
-        each two questions are is compared, not class by class.
+        """The verdict on answers ``[queries, K']`` to the first questions: to all of them, or up to any look.
+        K' may differ from the kit's K; then how alike the answers to each pair of questions are is compared,
+        instead of class by class.
 
         Raises:
-            AnswersError: no such answers, or they tell less than ``access`` claims.
-            ConfigError: no such level or horizon.
+            AnswersError: the answers have another form, or are less precise than ``access`` states.
+            ConfigError: there is no such level or horizon.
         """
         stops = self.stops(horizon)
         self._check(answers, stops)
@@ -92,7 +92,7 @@ class TwinTest(TwinComparisons):
         return Examined(self.decide(compared, level, by, horizon), answers, access)
 
     def compared(self, answers: Tensor, access: Access, horizon: int | None = None) -> list[Compared]:
-        """Many suspects' answers ``[S, queries, K']``, read in one way, at each look that they reach."""
+        """Many suspects' answers ``[S, queries, K']``, read in the same way, at each look that they reach."""
         reached = [n for n in self.stops(horizon) if n <= answers.shape[1]]
         looks = np.stack([self.statistics(answers, access, n) for n in reached], axis=1)
         abstain_reasons = [abstain_reason(rows[: self.control_questions]) for rows in answers]
@@ -113,8 +113,8 @@ class TwinTest(TwinComparisons):
         """The verdict on one suspect.
 
         Args:
-            aside: with the claim by the normal distribution beside the rank, which takes
-                longer than all the rest.
+            aside: also compute the normal p-value in addition to the rank's, which takes longer than
+                everything else.
         """
         stops = self.stops(horizon)
         level = self.level if level is None else level
@@ -127,7 +127,7 @@ class TwinTest(TwinComparisons):
         return decide(self._standing(compared, stops, aside or by == "normal"), level, asked, by, cautions)
 
     def _standing(self, compared: Compared, stops: tuple[int, ...], normal: bool) -> Standing:
-        """Where the victim stands."""
+        """The victim's rank, and what else affects the decision."""
         looks = compared.looks
         ranking = ranked(looks, len(stops))
         hub = self.hub(compared.access, compared.by_columns, stops[ranking.look])
@@ -137,9 +137,9 @@ class TwinTest(TwinComparisons):
         )
 
     def read_as(self, access: Access | None, answers: Tensor) -> Access:
-        """As they are said to be read, or else as the less informative of the control
-        questions and the rest looks, and as labels if neither tells less: of an innocent
-        model, what is not combined would be taken for what it answers."""
+        """The level that answers are read as: the stated one, or else the less informative of what the
+        control questions and the rest look like, or labels if either looks like them. An innocent model's
+        missing values must not be mistaken for its answers."""
         parts = [
             Access.seen(part)
             for part in (answers[: self.control_questions], answers[self.control_questions :])
@@ -154,7 +154,7 @@ class TwinTest(TwinComparisons):
             if not access.within(seen):
                 raise AnswersError.of(
                     f"what looks like {seen.name}",
-                    f"{access.name}, as they are to be read; read them as {seen.name}",
+                    f"{access.name}, as stated; read them as {seen.name}",
                 )
         return access
 
@@ -170,11 +170,10 @@ class TwinTest(TwinComparisons):
 
 
 def only(test: TwinTest, family: str) -> TwinTest:
-    """The same test with the questions of one family alone: for saying what came of these,
-    not for a verdict of its own.
+    """The same test with the questions of one family alone: to report on these, not for a verdict of its own.
 
     Raises:
-        ConfigError: it asks none of that family.
+        ConfigError: it has no questions of that family.
     """
     rows = [i for i, f in enumerate(test.families) if f == family]
     if not rows:

@@ -1,5 +1,5 @@
-"""A verdict in words and as JSON: the one place that renders it. Command line, HTTP, report, evidence and
-console show what this gives."""
+"""A verdict in words and as JSON, rendered only here: command line, HTTP, report, evidence and console show
+these."""
 
 import math
 from dataclasses import asdict
@@ -11,14 +11,14 @@ from zooaudit.verdict.exchangeable import Check
 from zooaudit.verdict.hub import Hub
 
 WEAK_ABOVE = 0.05
-"""Levels above this decision so many innocents stolen that such a decision is marked as weak."""
+"""At levels above this so many innocents are called stolen that such a decision is marked as weak."""
 WEAK = " (weak evidence)"
 SMALL = 1000
-"""Levels that are fractions with no larger denominator are said exactly."""
+"""Levels that are fractions with no larger denominator are stated exactly."""
 
 
 def plain(verdict: TwinVerdict) -> dict[str, Any]:
-    """A verdict as strict JSON holds it: no NaN, tuples as lists."""
+    """A verdict as strict JSON: no NaN, tuples as lists."""
     return _finite(
         asdict(verdict)
         | {
@@ -30,7 +30,7 @@ def plain(verdict: TwinVerdict) -> dict[str, Any]:
 
 
 def facts(verdict: TwinVerdict) -> dict[str, Any]:
-    """A verdict as callers get it: strict JSON, and what to say of it in words."""
+    """A verdict as callers receive it: strict JSON, with its description in words."""
     return plain(verdict) | {
         "headline": headline(verdict),
         "frequency": frequency(verdict),
@@ -46,7 +46,7 @@ def weak(verdict: TwinVerdict) -> bool:
 
 
 def headline(verdict: TwinVerdict) -> str:
-    """The decision, marked where it is weak: nowhere is it shown without the mark."""
+    """The decision, marked if it is weak: it is never shown without the mark."""
     return f"{verdict.decision}{WEAK if weak(verdict) else ''}"
 
 
@@ -56,12 +56,12 @@ def frequency(verdict: TwinVerdict) -> str:
 
 
 def in_cases(level: float, this: str = str(Decision.STOLEN)) -> str:
-    """What a level means where no single verdict is spoken of."""
+    """What a level means, without reference to a verdict."""
     return f"a model made without yours is called {this} in at most {cases(level)} cases"
 
 
 def cases(level: float) -> str:
-    """A level as ``1 of 20``, never less than it is."""
+    """A level as ``1 of 20``, never smaller than it is."""
     exact = Fraction(f"{level:g}")
     if float(exact) == level and exact.denominator <= SMALL:
         return f"{exact.numerator:,} of {exact.denominator:,}"
@@ -69,7 +69,7 @@ def cases(level: float) -> str:
 
 
 def lines(verdict: TwinVerdict) -> list[str]:
-    """A verdict for people: the decision and its reason, what its level means, then what it rests on."""
+    """A verdict for people: the decision and its reason, what its level means, and its basis."""
     found = [f"{headline(verdict)}: {verdict.reason}", f"  level {verdict.level:g}: {frequency(verdict)}"]
     if verdict.rank is not None:
         found.append(f"  {standing(verdict)}")
@@ -82,7 +82,7 @@ def lines(verdict: TwinVerdict) -> list[str]:
 
 
 def standing(verdict: TwinVerdict) -> str:
-    """How far the victim is from its twins, and what a normal distribution would make of it."""
+    """How far the victim is from its twins, and what a normal distribution would give."""
     victim, twins = verdict.statistics[0], verdict.statistics[1:]
     said = (
         f"after {verdict.statistics_after} questions the statistic of the victim is {victim:.2f}, of its"
@@ -111,7 +111,7 @@ def promise(verdict: TwinVerdict) -> str:
 
 
 def checked(checks: tuple[Check, ...], hub: Hub) -> list[dict[str, Any]]:
-    """What was found out of a kit without any suspect, for tables: name, state and a line each."""
+    """The results of a kit's checks, for tables: name, state and a line each."""
     rows = [
         {
             "check": c.name,

@@ -1,1 +1,1 @@
-"""The models of an audit: their specs, their training, changes to them, attacks that steal them."""
+"""The models of an audit: their specs, their training, modifications of them, and attacks that steal them."""

@@ -1,4 +1,4 @@
-"""ELU, PReLU and dropout that are fast on a CPU; the first two are equal to PyTorch's own to rounding.
+"""ELU, PReLU and dropout that are fast on a CPU; the first two equal PyTorch's own up to rounding.
 
 PyTorch's CPU kernels for these (``expm1`` in ELU, the slope's gradient in PReLU, one random number at a time
 in dropout) take much of a small network's training time. On other devices, and while a model is being
@@ -87,7 +87,7 @@ class _FastDropout(torch.autograd.Function):
 class Dropout(nn.Module):
     """Zeroes each value with probability ``p`` in training, and divides the rest by ``1 - p``. Any shape.
 
-    In bfloat16 on a CPU four values share one 64-bit random number, so ``p`` is met to 1 / 65536.
+    In bfloat16 on a CPU four values share one 64-bit random number, so ``p`` is accurate to 1 / 65536.
     """
 
     def __init__(self, p: float) -> None:

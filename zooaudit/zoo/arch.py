@@ -1,6 +1,6 @@
-"""The architectures by name: the FMNIST ones, A to E (paper table 1), here; torchvision's in vision_nets.py,
-and what references beside these are in reference_nets.py. ``timm:NAME`` and ``torchvision:NAME`` are these
-libraries' own, published_nets.py.
+"""The architectures by name: here the FMNIST ones, A to E (paper table 1); torchvision's in vision_nets.py,
+and the further ones of references in reference_nets.py. ``timm:NAME`` and ``torchvision:NAME`` are the
+libraries' own nets, see published_nets.py.
 
 The table fixes the activation, dropout, kernel size and number of convolutions. *Ours*: the channels, one
 hidden layer, inputs normalised inside the model, He initialisation, 2 x 2 max-pooling after the first
@@ -44,8 +44,8 @@ ARCHITECTURES = {
 
 
 def channels_after(convolution: int, arch: Architecture, shape: ModelShape) -> int:
-    """Output channels of convolution number ``convolution``: the widths in equal shares,
-    (16, 32) over four is 16, 16, 32, 32."""
+    """Output channels of convolution number ``convolution``: the widths are shared equally, so that (16, 32)
+    over four is 16, 16, 32, 32."""
     return shape.widths[convolution * len(shape.widths) // arch.convolutions]
 
 
@@ -101,14 +101,14 @@ class ConvNet(nn.Module):
 
 
 KNOWN = (*ARCHITECTURES, *VISION_NETS, *REFERENCE_NETS)
-"""Names of all architectures but the libraries'."""
+"""Names of all architectures except the libraries'."""
 
 
 EXPECTED = f"{', '.join(KNOWN)}, timm:NAME, torchvision:NAME"
 
 
 def is_known(name: str) -> bool:
-    """Whether there is such an architecture; a library is not asked for its nets yet."""
+    """Whether there is such an architecture; for a library's net, only the form of the name is checked."""
     return name in KNOWN or is_named(name)
 
 
@@ -116,8 +116,8 @@ def build_architecture(name: str, shape: ModelShape) -> nn.Module:
     """A freshly initialised model of architecture ``name``; draws from torch's global generator.
 
     Raises:
-        ConfigError: the name is unknown, the images are too small, or a torchvision net
-            cannot be had in this width.
+        ConfigError: the name is unknown, the images are too small, or a torchvision net is not possible with
+            this width.
         ModelError: a library is not installed, or has no such net.
     """
     if is_named(name):

@@ -1,8 +1,8 @@
 """Stolen weights averaged with those of another model that began with the same public checkpoint.
 
-Models that were fine-tuned from one checkpoint lie in one basin, so that weights between
-theirs still work (model soups, Wortsman et al., ICML 2022). BatchNorm's statistics are not
-weights: they are measured afresh on the thief's images.
+Models fine-tuned from one checkpoint lie in one basin of the loss, so weights between theirs still work
+(model soups, Wortsman et al., ICML 2022). BatchNorm's statistics are not weights: they are measured again on
+the thief's images.
 """
 
 import torch
@@ -13,14 +13,14 @@ from zooaudit.data.images import ImageSet, to_unit
 from zooaudit.errors import ModelError
 
 BATCH = 300
-"""Images of which BatchNorm's statistics are measured at once."""
+"""How many images at a time BatchNorm's statistics are measured on."""
 
 
 def averaged(model: nn.Module, other: nn.Module, share: float, images: ImageSet) -> nn.Module:
     """``model`` with ``share`` of its own weights and the rest of ``other``'s, in place.
 
     Raises:
-        ModelError: the two have not the same weights by name and shape.
+        ModelError: the two models' weights differ in names or shapes.
     """
     ours, theirs = model.state_dict(), other.state_dict()
     shapes = [{name: tuple(t.shape) for name, t in weights.items()} for weights in (ours, theirs)]
@@ -41,7 +41,8 @@ def _between(ours: Tensor, theirs: Tensor, share: float) -> Tensor:
 
 @torch.no_grad()
 def _measure_again(model: nn.Module, images: ImageSet) -> None:
-    """BatchNorm's statistics as plain averages over batches; every other layer does what it does in use."""
+    """Measure BatchNorm's statistics again, as plain averages over batches; all other layers are in
+    evaluation mode."""
     norms = [m for m in model.eval().modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:

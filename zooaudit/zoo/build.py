@@ -33,7 +33,7 @@ ATTEMPTS = 2
 
 
 class Status(StrEnum):
-    """Whether a model learnt its task. A failed one is kept for the record and enters no statistic."""
+    """Whether a model learnt its task. A failed one is kept for the record but enters no statistic."""
 
     LEARNT = "learnt"
     FAILED = "failed"
@@ -41,7 +41,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True)
 class ModelRecord:
-    """What is known of a finished model."""
+    """The record of a finished model."""
 
     status: Status
     accuracy: float
@@ -56,9 +56,10 @@ class ModelRecord:
     reason: str = ""
     """Why it failed."""
     agreement: float | None = None
-    """Share of the test images to which it gives its parent's label; None for a model without one."""
+    """Share of the test images to which it gives its parent's label; None for a model without a parent."""
     agreement_on_errors: float | None = None
-    """The same of those that its parent gets wrong: what was taken of the parent, and not of the task."""
+    """The same among images that its parent gets wrong: shows what came from the parent rather than from the
+    task."""
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -88,17 +89,16 @@ class BuiltModel:
 
 
 def build(spec: ModelSpec, dataset: Dataset, parent: Parent | None, ranks: Ranks = ALONE) -> BuiltModel:
-    """Train the model that ``spec`` names, deterministically; a second attempt with a
-    derived seed if it did not learn.
+    """Train the model that ``spec`` names, deterministically; if it did not learn, once more with a derived
+    seed.
 
-    What the owner's own procedure trains has no second attempt: what its code does with a
-    seed is all that we may know of it.
+    The owner's own procedure has no second attempt, since we only know that its code takes a seed.
 
     Args:
         dataset: on the device to train on.
         parent: required if ``spec.parent`` is set.
-        ranks: who else builds this model, of a spec without a parent, at the same time; all
-            get the same weights.
+        ranks: the processes that build this model together, for a spec without a parent; all get the same
+            weights.
     """
     if spec.own_training is not None:
         return _build_own(spec, spec.own_training, dataset)
@@ -108,7 +108,7 @@ def build(spec: ModelSpec, dataset: Dataset, parent: Parent | None, ranks: Ranks
         seed = spec.seed if attempt == 1 else derive(spec.seed, "attempt", attempt)
         model, asked, reason = _attempt(spec, seed, dataset, parent, ranks)
         queries += asked
-        # On another kind of machine it may differ, and with it what comes.
+        # On another kind of machine the result may differ, and with it everything that follows.
         reached = ranks.agreed(accuracy(model, held_out(spec, dataset)))
         recovery = reached / parent.accuracy if parent and spec.extraction else None
         reason = reason or _shortfall(spec, reached, recovery)
@@ -131,8 +131,8 @@ def build(spec: ModelSpec, dataset: Dataset, parent: Parent | None, ranks: Ranks
 
 
 def training_half(spec: ModelSpec, train: ImageSet) -> Tensor:
-    """Indices of the random part of the training images that a trained (not extracted)
-    model sees; all, for an own procedure."""
+    """Indices of the random part of the training images that a trained (not extracted) model sees; all of
+    them for an own procedure."""
     if spec.own_training is not None:
         return torch.arange(len(train))
     seed = derive(spec.seed, "split")
@@ -143,8 +143,8 @@ def training_half(spec: ModelSpec, train: ImageSet) -> Tensor:
 
 
 def held_out(spec: ModelSpec, dataset: Dataset) -> ImageSet:
-    """What a model's accuracy is measured on: the test images, without the half that a thief tunes on if this
-    model was tuned, and without classes that it does not know."""
+    """The images that a model's accuracy is measured on: the test images, without the half that thieves tune
+    on if this model was tuned, and without classes that it does not know."""
     kind = spec.modification.kind if spec.modification is not None else ""
     if kind == "transfer":
         return of_kept(untuned(dataset), dataset.num_classes)
@@ -157,7 +157,7 @@ def untuned(dataset: Dataset) -> ImageSet:
 
 
 def _build_own(spec: ModelSpec, own: OwnTraining, dataset: Dataset) -> BuiltModel:
-    """The model of the owner's own procedure; whatever becomes of it, it is a model with a record."""
+    """The model of the owner's own procedure; a failed run also gives a model with a record."""
     started = time.perf_counter()
     trained = train(own, spec.seed, dataset)
     reached, weights = 0.0, dict[str, Tensor]()
@@ -222,7 +222,7 @@ def _thiefs_images(spec: ModelSpec, attack: ExtractConfig, dataset: Dataset) -> 
     held = torch.empty(0, dtype=torch.int64)
     if spec.parent_split_seed is not None:
         held = random_part(size, spec.data_fraction, derive(spec.parent_split_seed, "split"))
-    if attack.images == "own":  # of the user's own victim, all images of --data
+    if attack.images == "own":  # for the user's own victim, all images of --data
         return dataset.train.images[own_set(held if len(held) else torch.arange(size), count, seed)]
     return dataset.train.images[seed_set(size, held, count, seed)]
 
@@ -251,7 +251,7 @@ def _fit(
 
 
 def _shortfall(spec: ModelSpec, reached: float, recovery: float | None) -> str:
-    """Why the model did not learn; empty if it did."""
+    """Why the model did not learn; "" if it did."""
     if recovery is None:
         return "" if reached >= spec.floor else f"accuracy {reached:.3f} is under the floor {spec.floor:g}"
     return "" if recovery >= spec.floor else f"recovery rate {recovery:.3f} is under the floor {spec.floor:g}"

@@ -1,11 +1,11 @@
-"""A program: call the owner's training function once, and write the weights of the model that it gives.
+"""A program: call the owner's training function once, and write the weights of the returned model.
 
     python -m zooaudit.zoo.call_training FUNCTION SEED THREADS DATA OUT
 
-DATA is a safetensors file of ``images`` and ``labels``, or "-" for a function that reads its own. A process
-of its own keeps the function apart from ours: what it sets in torch ends with it, it can be ended at a time
-limit, and a crash of it is not a worker's. Whatever it raises is printed in full, and its first line with its
-type goes into ``OUT.reason``.
+DATA is a safetensors file of ``images`` and ``labels``, or "-" for a function that reads its own. A separate
+process isolates the function: its settings of torch end with it, it can be ended at a time limit, and its
+crash does not end a worker. An exception is printed in full, and its first line with its type is written to
+``OUT.reason``.
 """
 
 import random
@@ -28,7 +28,7 @@ def main(function: str, seed: int, threads: int, data: str, out: Path) -> int:
     try:
         train = imported(function)
         given = [] if data == "-" else [load_file(data)[name] for name in ("images", "labels")]
-        random.seed(seed)  # for what the function forgets to seed; the rest is its own business
+        random.seed(seed)  # in case the function forgets to seed; anything else is up to it
         np.random.seed(seed)
         torch.manual_seed(seed)
         save_file(weights_of(train(*given, seed=seed)), out)

@@ -1,4 +1,4 @@
-"""What a net costs, counted by a forward pass of shapes without values."""
+"""The cost of a net, counted by a forward pass on the meta device."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -13,15 +13,15 @@ from zooaudit.zoo.reference_nets import Ferns, Kernel
 from zooaudit.zoo.shape import ModelShape
 
 NORMALISED = 128
-"""Normalising and activating one value, or pooling it, in multiplications: as long as it takes on a CPU."""
+"""The cost of normalising, activating or pooling one value, in multiplications: measured on a CPU."""
 FLOAT = 4
 COPIES = 4
-"""Of the weights: themselves, their gradients, and two of an optimiser's."""
+"""Copies of the weights in memory: themselves, their gradients, and two of an optimiser's."""
 
 
 @dataclass(frozen=True)
 class Counted:
-    """Of one net: multiplications of one image, values that its layers give for one image, and weights."""
+    """For one net: multiplications for an image, values that its layers give for an image, and weights."""
 
     work: float
     values: int
@@ -30,7 +30,7 @@ class Counted:
 
 @cache
 def counted(name: str, shape: ModelShape) -> Counted:
-    """Of the architecture ``name``."""
+    """The counts of the architecture ``name``."""
     work, values = 0.0, 0
 
     def count(layer: nn.Module, inputs: Any, output: Any) -> None:
@@ -57,7 +57,7 @@ def counted(name: str, shape: ModelShape) -> Counted:
 
 
 def largest_batch(name: str, shape: ModelShape, gib: float) -> int:
-    """Images of which one training step fits into so much memory: what all layers give is
+    """The largest batch of which one training step fits into this much memory, since all layers' outputs are
     kept for the gradients.
 
     Raises:

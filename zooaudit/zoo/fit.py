@@ -1,8 +1,8 @@
-"""The training loop: batches cut from tensors that already lie on the device, no worker processes."""
+"""The training loop: batches from tensors that are already on the device, without worker processes."""
 
 import functools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -45,9 +45,9 @@ def fit(
         images: uint8 ``[n, c, h, w]`` on the model's device.
         targets: int64 labels ``[n]``, or float probabilities ``[n, K]`` (soft labels of an extraction).
         seed: order of the batches, augmentation and dropout.
-        ranks: who else trains this model, with the same arguments, from the same weights. The steps are those
-            of one process to rounding; only dropout's masks are others, drawn by each rank for its share, and
-            BatchNorm's statistics, of its share.
+        ranks: the processes that train this model together, with the same arguments, from the same weights.
+            The steps equal those of one process to rounding, except that each rank draws dropout's masks and
+            computes BatchNorm's statistics for its own share.
 
     Raises:
         ConfigError: more ranks than a batch has images.
@@ -69,17 +69,12 @@ def fit(
         for _ in range(epochs):
             order = torch.randperm(len(images), generator=generator).to(images.device)
             loss = torch.zeros((), device=images.device)
-            batches = order[: per_epoch * batch_size].split(batch_size)
-            shares = [ranks.share(batch) for batch in batches]
-            for batch, mine, pixels in zip(batches, shares, ahead(images, shares), strict=True):
-                x = to_unit(pixels)
-                drawn = Draws.make(len(batch), training.mirror, training.shift, training.crop, generator)
-                x = augment(x, drawn.share(ranks.share))
+            for x, labels, weight in _shares(
+                images, targets, order[: per_epoch * batch_size].split(batch_size), training, generator, ranks
+            ):
                 with autocast(training.precision, images.device):
                     logits = joined(x)
-                # An image counts the same in a share that is one larger.
-                weight = len(mine) * ranks.count / len(batch)
-                loss = F.cross_entropy(logits.float(), targets[mine]) * weight
+                loss = F.cross_entropy(logits.float(), labels) * weight
                 stepper.zero_grad()
                 loss.backward()
                 nn.utils.clip_grad_norm_(model.parameters(), training.clip_norm, foreach=True)
@@ -91,6 +86,23 @@ def fit(
                 raise DivergedError(f"loss is {last} after an epoch ({optimiser}, batch {batch_size})")
     ranks.settle(model)
     model.eval()
+
+
+def _shares(
+    images: Images,
+    targets: Tensor,
+    batches: Sequence[Tensor],
+    training: TrainConfig,
+    generator: torch.Generator,
+    ranks: Ranks,
+) -> Iterator[tuple[Tensor, Tensor, float]]:
+    """This rank's share of each batch: augmented images in [0, 1], targets, and the weight of the share's
+    mean loss. With it an image counts the same in a share that is one larger."""
+    shares = [ranks.share(batch) for batch in batches]
+    for batch, mine, pixels in zip(batches, shares, ahead(images, shares), strict=True):
+        drawn = Draws.make(len(batch), training.mirror, training.shift, training.crop, generator)
+        x = augment(to_unit(pixels), drawn.share(ranks.share))
+        yield x, targets[mine], len(mine) * ranks.count / len(batch)
 
 
 def make_optimiser(

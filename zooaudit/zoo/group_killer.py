@@ -1,11 +1,11 @@
-"""A program: ends a process group when whoever started this is gone, however he went. Standard library only,
-so that it starts at once.
+"""A program that ends a process group when the process that started it is gone, even if that was killed. Uses
+only the standard library, to start quickly.
 
     python -I -S leash.py GROUP FOLDER
 
-Whoever started it holds the other end of its standard input: one byte through it lets the group go; its end,
-which comes also when the holder was killed, ends the group and removes the folder. It leaves its parent at
-once, since Ray kills the children of a dying worker.
+The process that started it holds the other end of its standard input: one byte releases the group; the end of
+the input, which also comes when the holder was killed, ends the group and removes the folder. It leaves its
+parent immediately, since Ray kills the children of a dying worker.
 """
 
 import contextlib

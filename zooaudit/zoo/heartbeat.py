@@ -1,5 +1,5 @@
-"""When training last got on, told from inside: whoever watches a worker can tell a long
-model from one that hangs."""
+"""When training last made progress, as it reports itself: a worker's watcher can distinguish a slow model
+from one that hangs."""
 
 import time
 
@@ -7,11 +7,11 @@ _last = time.monotonic()
 
 
 def beat() -> None:
-    """A batch is done, or an image was crafted; costs nothing."""
+    """Report a finished batch, or a crafted image; costs nothing."""
     global _last
     _last = time.monotonic()
 
 
 def silent_s() -> float:
-    """Seconds since then."""
+    """Seconds since the last report."""
     return time.monotonic() - _last

@@ -3,8 +3,8 @@
 Every ``nn.Conv2d`` and ``nn.Linear`` is replaced by a layer that quantises its input (one scale), multiplies
 it by weights quantised channel by channel with PyTorch's INT8 kernels (``torch.ops.quantized``, the ones that
 ``torch.ao.quantization`` ends in), and gives floats again. Scales of inputs and outputs come from the range
-seen on calibration images. What is stored are INT8 weights and scales as plain tensors: nothing is pickled,
-and a model is rebuilt from its architecture.
+seen on calibration images. INT8 weights and scales are stored as plain tensors: nothing is pickled, and a
+model is rebuilt from its architecture.
 """
 
 import copy
@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from zooaudit.errors import ModelError
 
 LEVELS = 127
-"""Inputs use 0 to 127 of 255 levels: older x86 kernels saturate above, and a verdict must
-not depend on the processor."""
+"""Inputs use 128 of 255 levels, 0 to 127: older x86 kernels saturate above, and a verdict must not depend on
+the processor."""
 
 
 class Int8Layer(nn.Module):
@@ -55,7 +55,7 @@ class Int8Layer(nn.Module):
         self._packed: object | None = None
 
     def calibrate(self, inputs: Tensor, outputs: Tensor) -> None:
-        """Take scale and zero point from what the float layer was given and gave."""
+        """Set scale and zero point from the float layer's inputs and outputs."""
         self.input_range.copy_(_scale_and_zero(inputs, LEVELS))
         self.output_range.copy_(_scale_and_zero(outputs, 255))
 
@@ -64,7 +64,7 @@ class Int8Layer(nn.Module):
         kernel = torch.ops.quantized.conv2d if self.convolution else torch.ops.quantized.linear
         scale, zero = self.output_range.tolist()
         with warnings.catch_warnings():
-            # Quantised tensors are to leave PyTorch some day (docs/decisions/0009)
+            # PyTorch plans to remove quantised tensors (docs/decisions/0009)
             warnings.simplefilter("ignore", UserWarning)
             return kernel(self._quantised(x), self._weights(), scale, int(zero)).dequantize().to(x.device)
 
@@ -113,8 +113,8 @@ def to_int8(model: nn.Module, calibration: Tensor) -> nn.Module:
 
 
 def int8_skeleton(model: nn.Module) -> nn.Module:
-    """A copy of ``model`` whose convolutions and linear layers are INT8, not calibrated:
-    what stored INT8 weights are put into."""
+    """A copy of ``model`` whose convolutions and linear layers are INT8, not calibrated: stored INT8 weights
+    are loaded into it."""
     quantised = copy.deepcopy(model).eval().requires_grad_(False)
     found = [
         (name, layer) for name, layer in quantised.named_modules() if isinstance(layer, nn.Conv2d | nn.Linear)

@@ -1,5 +1,5 @@
-"""Run somebody else's program within limits of time and disk, and leave nothing of it behind: no process,
-whatever becomes of us."""
+"""Run a stranger's program with limits of time and disk, and leave no process of it behind, even if ours is
+killed."""
 
 import contextlib
 import os
@@ -19,13 +19,13 @@ GB = 10**9
 
 @dataclass(frozen=True)
 class Limits:
-    """What a program may take.
+    """The limits of a program.
 
     Attributes:
         seconds: from its start to its end.
-        folder_bytes: what may lie in its scratch folder.
-        free_bytes: what must be left on that folder's disk.
-        look_s: how often it is looked at.
+        folder_bytes: of its scratch folder.
+        free_bytes: that must stay free on that folder's disk.
+        look_s: how often the limits are checked.
     """
 
     seconds: float
@@ -34,7 +34,8 @@ class Limits:
     look_s: float = 1.0
 
     def exceeded(self, started: float, folder: Path) -> str:
-        """Which limit a program that ``started`` (monotonic seconds) has passed; empty if none."""
+        """The limit that a program started at ``started`` (monotonic seconds) has exceeded, in words; "" if
+        none."""
         if time.monotonic() - started > self.seconds:
             return f"it took longer than {self.seconds:g} s and was ended; --train-timeout allows more"
         if (taken := folder_bytes(folder)) > self.folder_bytes:
@@ -51,15 +52,15 @@ class Limits:
 def run(
     command: Sequence[str], folder: Path, log: Path, limits: Limits, env: Mapping[str, str] | None = None
 ) -> tuple[int | None, str]:
-    """Run ``command`` to its end, or to a limit; then end every process of its group.
+    """Run ``command`` until it ends or exceeds a limit; then end every process of its group.
 
     Args:
-        folder: its scratch folder, watched and also its ``TMPDIR``.
-        log: where its output and its errors go, in the order written.
-        env: its environment; ours without one.
+        folder: its scratch folder, which is watched and is also its ``TMPDIR``.
+        log: receives its output and errors in the order written.
+        env: its environment; by default ours.
 
     Returns:
-        The exit code (below 0: the signal that ended it) and ""; or None and why it did not run to its end.
+        The exit code (negative: the signal that ended it) and ""; or None and why it did not finish.
     """
     started = time.monotonic()
     with log.open("wb") as sink:
@@ -83,7 +84,7 @@ def run(
 
 
 def folder_bytes(folder: Path) -> int:
-    """What the files in a folder take on the disk; files that come and go meanwhile count or not."""
+    """The disk space of a folder's files; files that change meanwhile may or may not count."""
     total = 0
     for parent, _, names in os.walk(folder):
         for name in names:
@@ -94,7 +95,7 @@ def folder_bytes(folder: Path) -> int:
 
 @contextlib.contextmanager
 def _leashed(process: "subprocess.Popen[bytes]", folder: Path) -> Iterator[None]:
-    """At the end of the block, or of this process, nothing of the program's group is left."""
+    """Ensure that after the block, or after this process, no process of the program's group is left."""
     watcher = [sys.executable, "-I", "-S", group_killer.__file__, str(process.pid), str(folder)]
     leashed = subprocess.Popen(
         watcher,
@@ -115,7 +116,7 @@ def _leashed(process: "subprocess.Popen[bytes]", folder: Path) -> Iterator[None]
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
-    """Ask the group to end, if its first process has not ended yet, and then make it."""
+    """Ask the group to end, if its first process is still running, and then kill it."""
     if process.poll() is None:
         _signal(process.pid, signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -125,6 +126,6 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 
 
 def _signal(group: int, number: signal.Signals) -> None:
-    # macOS says the latter of a group of zombies.
+    # macOS reports the latter for a group of zombies.
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(group, number)

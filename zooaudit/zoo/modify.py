@@ -1,16 +1,15 @@
-"""What a thief does to a model whose weights he has so that it is no longer recognised
-(paper section 6, figure 8).
+"""What a thief does to a stolen model so that it is no longer recognised (paper section 6, figure 8).
 
-Beside the paper's: fine-tuning the last layer or all, after a new last layer or without (FTLL, RTLL, RTAL of
-Adi et al., USENIX Security 2018); fine-pruning; float16; distillation of the weights into a new model;
-removal, after RemovalNet (Yao et al., 2022): what the last layer sees is driven away from the victim's, at
-the same accuracy. *Ours* drives it away by its cosine, image by image. Weights averaged with those of an
-independent model from the same public checkpoint; transfer to other classes (as the pairs of Li et al.,
+In addition to the paper's: fine-tuning the last layer or all, with a new last layer or without (FTLL, RTLL,
+RTAL of Adi et al., USENIX Security 2018); fine-pruning; float16; distillation of the weights into a new
+model; removal, after RemovalNet (Yao et al., 2022): the last layer's inputs are driven away from the
+victim's, at the same accuracy. *Ours* does that by their cosine, image by image. Weights averaged with those
+of an independent model from the same public checkpoint; transfer to other classes (as the pairs of Li et al.,
 ModelDiff, 2021).
 
 None of these asks the victim. Fine-tuning, adversarial training and the calibration of INT8 use test images,
-as in the paper: an attacker's own. *Ours*: they see one half of them, and accuracy after fine-tuning and
-adversarial training is measured on the other.
+which are the attacker's own in the paper. *Ours*: they see one half of them, and accuracy after fine-tuning
+and adversarial training is measured on the other.
 """
 
 import copy
@@ -44,15 +43,15 @@ TUNED = (
     "averaged",
     "transfer",
 )
-"""Kinds that learn from the tuning images' labels."""
+"""Modifications that learn from the tuning images' labels."""
 CALIBRATION_IMAGES = 512
 Tuner = Callable[[nn.Module, ModifyConfig, ImageSet, torch.Generator], None]
 AFTER_PRUNING = 3
 """Epochs of fine-tuning."""
 REMOVED = 2.0
-"""Weight of the likeness beside the cross-entropy, in removal."""
+"""Weight of the likeness relative to the cross-entropy, in removal."""
 OWN_EPOCHS = 10
-"""Of the model that a thief fine-tunes himself, to average the stolen one with."""
+"""Epochs of the model that a thief fine-tunes to average the stolen one with."""
 
 
 def modify(
@@ -62,7 +61,7 @@ def modify(
     seed: int,
     checkpoint: Callable[[], nn.Module] | None = None,
 ) -> nn.Module:
-    """A modified copy of ``model``, in evaluation mode; the model itself stays as it is.
+    """A modified copy of ``model``, in evaluation mode; the model itself is unchanged.
 
     Args:
         tuning: the attacker's labelled images, on the model's device.
@@ -77,7 +76,7 @@ def modify(
         return to_int8(model, to_unit(tuning.images[:CALIBRATION_IMAGES]))
     if config.kind == "float16":
         return copy.deepcopy(model).half().float().eval()
-    changed = copy.deepcopy(model).to(memory_format=torch.contiguous_format)  # torch's pruning takes no other
+    changed = copy.deepcopy(model).to(memory_format=torch.contiguous_format)  # as torch's pruning requires
     if config.kind == "averaged":
         return _averaged(changed, config, tuning, seed, checkpoint)
     if config.kind in PRUNERS:
@@ -118,7 +117,7 @@ def _fine_tune(model: nn.Module, config: ModifyConfig, tuning: ImageSet, generat
 def _tune(
     model: nn.Module, epochs: int, config: ModifyConfig, tuning: ImageSet, generator: torch.Generator
 ) -> None:
-    """All weights that learn, on the images' labels."""
+    """Train all trainable weights on the images' labels."""
     optimiser = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], config.lr)
     model.train()
     for batch in _passes(epochs, config, tuning, generator):
@@ -137,7 +136,7 @@ def _passes(
 
 
 def last_layer(model: nn.Module) -> nn.Linear:
-    """The linear layer that gives the answers."""
+    """The model's last linear layer."""
     return [m for m in model.modules() if isinstance(m, nn.Linear)][-1]
 
 
@@ -162,7 +161,7 @@ def _retrain(model: nn.Module, config: ModifyConfig, tuning: ImageSet, generator
 
 
 def _fine_prune(model: nn.Module, config: ModifyConfig, tuning: ImageSet, generator: torch.Generator) -> None:
-    """What was pruned learns again, as everything else."""
+    """Fine-tune all weights, including the pruned ones."""
     _tune(model, AFTER_PRUNING, config, tuning, generator)
 
 
@@ -173,9 +172,8 @@ def _averaged(
     seed: int,
     checkpoint: Callable[[], nn.Module] | None,
 ) -> nn.Module:
-    """Averaged with what the thief fine-tunes from the same checkpoint: its last layer is
-    another, drawn anew."""
-    assert checkpoint is not None, "only what began with a checkpoint is averaged"
+    """Average with a model that the thief fine-tunes from the same checkpoint, with a new last layer."""
+    assert checkpoint is not None, "only models that began with a checkpoint are averaged"
     with seeded(seed, tuning.images.device):
         other = checkpoint().to(tuning.images.device).requires_grad_(True)
         _tune(other, OWN_EPOCHS, config, tuning, torch.Generator().manual_seed(seed))
@@ -183,14 +181,14 @@ def _averaged(
 
 
 def _transfer(model: nn.Module, config: ModifyConfig, tuning: ImageSet, generator: torch.Generator) -> None:
-    """All layers learn the classes that are kept, the last from the beginning."""
+    """Train all layers on the classes that are kept, with a new last layer."""
     for_kept(head := last_layer(model))
     _tune(model, int(config.strength), config, of_kept(tuning, head.out_features), generator)
 
 
 def _distil(model: nn.Module, config: ModifyConfig, tuning: ImageSet, generator: torch.Generator) -> None:
-    """A model of the same architecture that begins with nothing learns the stolen one's
-    probabilities; Adam, for so few images."""
+    """Train a new model of the same architecture on the stolen one's probabilities; with Adam, since there
+    are few images."""
     teacher = copy.deepcopy(model).eval().requires_grad_(False)
     begin_anew(model)
     optimiser = torch.optim.Adam(model.parameters(), config.lr / 10)
@@ -201,8 +199,8 @@ def _distil(model: nn.Module, config: ModifyConfig, tuning: ImageSet, generator:
 
 
 def _remove(model: nn.Module, config: ModifyConfig, tuning: ImageSet, generator: torch.Generator) -> None:
-    """Each iteration: a step that keeps the labels and turns what the last layer sees away
-    from what the stolen model's sees."""
+    """In each iteration, one step that keeps the labels and turns the last layer's inputs away from the
+    stolen model's."""
     teacher = copy.deepcopy(model).eval().requires_grad_(False)
     optimiser = torch.optim.SGD(model.parameters(), config.lr, momentum=0.9)
     model.train()
@@ -215,7 +213,7 @@ def _remove(model: nn.Module, config: ModifyConfig, tuning: ImageSet, generator:
 
 
 def _with_features(model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Logits, and what the last layer sees."""
+    """Logits, and the last layer's inputs."""
     seen: list[Tensor] = []
     hook = last_layer(model).register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     try:

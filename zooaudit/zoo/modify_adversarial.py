@@ -1,4 +1,4 @@
-"""A thief who trains a copy against the questions: on adversarial examples, on UAPs."""
+"""A thief who trains a copy against the questions: on adversarial examples, or on UAPs."""
 
 import torch
 from torch import Tensor, nn
@@ -12,18 +12,18 @@ from zooaudit.zoo.modify_steps import batches, new_batches, step
 
 DEEPFOOL_STEPS = 10
 UAP_EVERY = 30
-"""Iterations between two UAPs of the model as it is then."""
+"""Iterations between two UAPs of the current model."""
 UAP = UapConfig(max_steps=30)
 
 
 def train_adversarially(
     model: nn.Module, config: ModifyConfig, tuning: ImageSet, generator: torch.Generator
 ) -> None:
-    """Each iteration: DeepFool examples of a batch of images that had no turn yet are added to the set, with
-    their true labels; then a step on these, and one on as many drawn from the set.
+    """In each iteration, DeepFool examples of a batch of new images are added to the set, with their true
+    labels; then the model takes a step on these, and one on as many drawn from the set.
 
-    *Ours*: how much is learnt of the set in an iteration. A model that goes on from
-    another's stage begins the set anew.
+    *Ours*: how much of the set is learnt in an iteration. A model that continues another's stage begins with
+    an empty set.
     """
     optimiser = torch.optim.SGD(model.parameters(), config.lr)
     crafted: list[Tensor] = []
@@ -45,10 +45,10 @@ def train_adversarially(
 def train_on_uaps(
     model: nn.Module, config: ModifyConfig, tuning: ImageSet, generator: torch.Generator
 ) -> None:
-    """Each iteration: one step on a batch, half of it with a UAP of the model itself added,
-    which is crafted anew now and then.
+    """In each iteration, one step on a batch, half of it with a UAP of the model itself, which is crafted
+    again at intervals.
 
-    *Ours*: a thief does not know the victim's UAP, but those of a copy are near it.
+    *Ours*: a thief does not know the victim's UAP, but a copy's UAPs are similar.
     """
     optimiser = torch.optim.SGD(model.parameters(), config.lr)
     v = torch.zeros_like(to_unit(tuning.images[:1])[0])

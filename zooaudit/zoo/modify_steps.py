@@ -1,4 +1,4 @@
-"""Batches and steps of a training that changes a copy."""
+"""Batches and steps of a training that modifies a copy."""
 
 from collections.abc import Iterator
 
@@ -19,7 +19,7 @@ def batches(count: int, config: ModifyConfig, generator: torch.Generator) -> Ite
 
 
 def new_batches(count: int, config: ModifyConfig, generator: torch.Generator) -> Iterator[Tensor]:
-    """None twice before all had their turn."""
+    """Batches without repetition until all images had their turn."""
     size, left = min(config.batch_size, count), torch.empty(0, dtype=torch.int64)
     for _ in range(int(config.strength - config.start)):
         if len(left) < size:

@@ -1,10 +1,10 @@
-"""Run the owner's own training procedure (:mod:`zooaudit.zoo.procedure`), once a twin.
+"""Run the owner's own training procedure (:mod:`zooaudit.zoo.procedure`), once for each twin.
 
-A function runs in a process of its own (:mod:`zooaudit.zoo.call_training`), a command as it is; both within
+A function runs in a process of its own (:mod:`zooaudit.zoo.call_training`), a command directly; both with
 limits of time and disk, and both write a safetensors file whose tensors must be those of the module that the
-victim's factory builds. Seeds are integers in [0, 2**31). A function finds the global generators of torch,
-numpy and random seeded with its seed too, so that what it forgets to seed is repeatable; code that ignores
-its seed gives twins that are all the same, which is noticed elsewhere.
+victim's factory builds. Seeds are integers in [0, 2**31). Before a function runs, the global generators of
+torch, numpy and random are seeded too, so that what it forgets to seed is repeatable. Code that ignores its
+seed gives identical twins, which a kit check detects.
 """
 
 import os
@@ -30,13 +30,13 @@ from zooaudit.zoo.limited_process import Limits, run
 from zooaudit.zoo.procedure import OUT, SEED, imported, split, takes_data
 
 LOG_BYTES = 2**20
-"""The last of a log that is kept."""
+"""How many bytes at the end of a log are stored."""
 
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """What became of one run: a module on the CPU in evaluation mode, or one line that says why there is
-    none; and what it printed."""
+    """The result of one run: a module on the CPU in evaluation mode, or one line that says why there is none;
+    and its output."""
 
     module: nn.Module | None
     log: bytes
@@ -44,11 +44,11 @@ class Trained:
 
 
 def train(own: OwnTraining, seed: int, dataset: Dataset) -> Trained:
-    """Run the procedure once; whatever goes wrong with it is the reason of a failed twin, never an error.
+    """Run the procedure once; any failure becomes the reason of a failed twin, never an error.
 
     Args:
         seed: in [0, 2**31).
-        dataset: the owner's; a function that takes data is given the whole training set, on the CPU.
+        dataset: the owner's; a function that takes data receives the whole training set, on the CPU.
     """
     with tempfile.TemporaryDirectory(prefix="zooaudit-twin-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
@@ -59,7 +59,7 @@ def train(own: OwnTraining, seed: int, dataset: Dataset) -> Trained:
                 if own.function
                 else _filled(own.command, seed, out)
             )
-        except ConfigError as error:  # on this machine, though not on the one where it was checked
+        except ConfigError as error:  # on this machine, although it was checked on another one
             return Trained(None, b"", first_line(error))
         code, reason = run(
             command, folder, log, Limits(own.timeout_s), _environment() if own.function else None
@@ -105,13 +105,12 @@ def _call(function: str, seed: int, images: ImageSet, out: Path) -> list[str]:
 
 
 def _environment() -> dict[str, str]:
-    """Ours, and whatever can be imported here can be imported there."""
+    """Our environment, with our import path: whatever can be imported here can be imported there."""
     return dict(os.environ) | {"PYTHONPATH": os.pathsep.join(p or str(Path.cwd()) for p in sys.path)}
 
 
 def _why(code: int, out: Path, log: bytes) -> str:
-    """One line on a run that failed: what a function raised, or the exit code and the last
-    line of the log."""
+    """One line about a failed run: a function's exception, or the exit code and the last line of the log."""
     if (result := out.with_suffix(".reason")).is_file():
         return result.read_text(encoding="utf-8").strip()
     last = next(
@@ -124,16 +123,16 @@ def _why(code: int, out: Path, log: bytes) -> str:
 
 
 def _read(own: OwnTraining, out: Path, dataset: Dataset) -> nn.Module:
-    """The module that the run's weights belong to, behind the victim's contract.
+    """The module with the run's weights, behind the victim's contract.
 
     Raises:
-        ModelError: there is no such file, it is not safetensors, or not of the factory's
-            module; or this does not answer the images.
+        ModelError: there is no such file, it is not safetensors, it does not fit the factory's module; or
+            this cannot answer the images.
     """
     if not out.is_file():
-        raise ModelError(f"{out} is not there, though it ended without an error; expected safetensors")
+        raise ModelError(f"{out} does not exist, though the run ended without an error; expected safetensors")
     if out.stat().st_size == 0:
-        raise ModelError(f"{out} is empty, though it ended without an error; expected safetensors")
+        raise ModelError(f"{out} is empty, though the run ended without an error; expected safetensors")
     refuse_pickle(out)
     weights = read_weights(out)
     with torch.random.fork_rng([]):

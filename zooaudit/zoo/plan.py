@@ -1,7 +1,9 @@
 """From a recipe to the ordered list of models to train. Pure: no data, no training, no store."""
 
 import dataclasses
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from zooaudit.config import OwnTraining, ZooConfig
 from zooaudit.zoo.planner import Planner
@@ -9,7 +11,7 @@ from zooaudit.zoo.shape import ModelShape
 from zooaudit.zoo.spec import Group, ModelSpec, Role
 
 MORE_THIEVES = 10_000
-"""From this index on, other seeds than those of the suspects in cells."""
+"""Their indices begin here, so that their seeds differ from those of the suspects in cells."""
 
 
 @dataclass(frozen=True)
@@ -33,13 +35,12 @@ def plan_zoo(
     own_victim: str | None = None,
     own_training: OwnTraining | None = None,
 ) -> Plan:
-    """Plan the zoo of paper section 5.1, with look-alike negatives, the victim's twins and
-    references beside it.
+    """Plan the zoo of paper section 5.1, with look-alike negatives, the victim's twins and references.
 
     Args:
         zoo: how many models of which kind.
         data: digest of the dataset.
-        shape: what every model takes and gives.
+        shape: of every model's inputs and outputs.
         seed: the recipe's.
         own_victim: id of the user's own victim; without one, a victim is trained.
         own_training: the procedure that trained it; without one, the user's own victim has no twins.
@@ -52,45 +53,61 @@ def plan_zoo(
         planner.trained(Role.OTHER_VICTIM, Group.SOURCE, zoo.victim_architecture, 0, i)
         for i in range(zoo.other_victims)
     ]
-    victim_id = own_victim or victims[0].id
-    victim_seed = None if own_victim else victims[0].seed
+    victim = Source(own_victim, None) if own_victim else Source(victims[0].id, victims[0].seed)
     twins = planner.twins(victims[0]) if victims else planner.own_twins(own_training) if own_training else []
     specs = [*victims, *twins, *strangers, *planner.references()]
+    specs += _encoder_models(planner, victim)
+    specs += _cells(planner, victim)
+    specs += _more_thieves(planner, victim)
+    specs += _look_alikes(planner, strangers)
+    specs += planner.taken(victims[0]) if victims else []
+    return Plan(victim.id, tuple(specs))
+
+
+class Source(NamedTuple):
+    """The model that others are extracted from, and the seed of its training half if that is known."""
+
+    id: str
+    seed: int | None
+
+
+def _encoder_models(planner: Planner, victim: Source) -> Iterator[ModelSpec]:
+    """Models that train the encoder, extracted from the victim and independent ones in turn."""
+    zoo = planner.zoo
     for i in range(zoo.encoder_per_role):
         architecture = zoo.encoder_architectures[i % len(zoo.encoder_architectures)]
-        specs.append(
-            planner.extracted(
-                Role.PIRACY, Group.ENCODER, architecture, i, i, victim_id, victim_seed, planner.attack(i + 1)
-            )
-        )
-        specs.append(planner.trained(Role.HOMOLOGOUS, Group.ENCODER, architecture, i, i))
+        attack = planner.attack(i + 1)
+        yield planner.extracted(Role.PIRACY, Group.ENCODER, architecture, i, i, *victim, attack)
+        yield planner.trained(Role.HOMOLOGOUS, Group.ENCODER, architecture, i, i)
+
+
+def _cells(planner: Planner, victim: Source) -> Iterator[ModelSpec]:
+    """Suspects of every architecture and optimiser, extracted and independent ones in turn."""
+    zoo = planner.zoo
     for a, architecture in enumerate(zoo.architectures):
         for o in range(len(zoo.optimisers)):
             for i in range(zoo.suspects_per_cell):
                 attack = planner.attack(a + o + i)
-                specs.append(
-                    planner.extracted(
-                        Role.PIRACY, Group.SUSPECT, architecture, o, i, victim_id, victim_seed, attack
-                    )
-                )
-                specs.append(planner.trained(Role.HOMOLOGOUS, Group.SUSPECT, architecture, o, i))
+                yield planner.extracted(Role.PIRACY, Group.SUSPECT, architecture, o, i, *victim, attack)
+                yield planner.trained(Role.HOMOLOGOUS, Group.SUSPECT, architecture, o, i)
+
+
+def _more_thieves(planner: Planner, victim: Source) -> Iterator[ModelSpec]:
+    """Suspects extracted by the further attacks of ``zoo.thieves``."""
+    zoo = planner.zoo
     for i, attack in enumerate(zoo.thieves):
         architecture = attack.architecture or zoo.architectures[i % len(zoo.architectures)]
-        # The spec says it already: equal models have equal ids.
+        # The spec states the architecture already: equal models have equal ids.
         attack = dataclasses.replace(attack, architecture="")
-        specs.append(
-            planner.extracted(
-                Role.PIRACY, Group.SUSPECT, architecture, i, MORE_THIEVES + i, victim_id, victim_seed, attack
-            )
-        )
+        index = MORE_THIEVES + i
+        yield planner.extracted(Role.PIRACY, Group.SUSPECT, architecture, i, index, *victim, attack)
+
+
+def _look_alikes(planner: Planner, strangers: Sequence[ModelSpec]) -> Iterator[ModelSpec]:
+    """Innocent suspects, extracted from strangers' models."""
+    zoo = planner.zoo
     for v, stranger in enumerate(strangers):
+        source = Source(stranger.id, stranger.seed)
         for i in range(zoo.look_alikes_per_victim):
-            architecture = zoo.architectures[i % len(zoo.architectures)]
-            attack = planner.attack(v + i)
-            specs.append(
-                planner.extracted(
-                    Role.LOOK_ALIKE, Group.SUSPECT, architecture, v + i, i, stranger.id, stranger.seed, attack
-                )
-            )
-    specs += planner.taken(victims[0]) if victims else []
-    return Plan(victim_id, tuple(specs))
+            architecture, attack = zoo.architectures[i % len(zoo.architectures)], planner.attack(v + i)
+            yield planner.extracted(Role.LOOK_ALIKE, Group.SUSPECT, architecture, v + i, i, *source, attack)

@@ -1,5 +1,5 @@
-"""One spec of the zoo at a time, each with a seed of its own that follows from the recipe's
-and from what the model is."""
+"""Specs of the zoo, one at a time. Each has its own seed, which follows from the recipe's seed and the
+model's description."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -19,22 +19,21 @@ from zooaudit.zoo.variants import modified
 from zooaudit.zoo.vision_nets import VISION_NETS, check_net
 
 OTHERS, EXTRACTED = 0.5, 0.3
-"""Of the references, the share that are nets of other kinds than the zoo's, and the share
-that are extracted from strangers."""
+"""The shares of references that are nets of other kinds than the zoo's, and that are extracted from
+strangers."""
 BEGUN = 0.25
-"""Of the references, the share that begin with the public checkpoint that the victim began
-with, if there is one."""
+"""The share of references that begin with the victim's public checkpoint, if there is one."""
 MORE_BEGUN = 10_000
-"""From this index on, other seeds than those of the references above, where the zoo's own architectures begin
-with that checkpoint, too."""
+"""Indices begin here for references of the zoo's own architectures that begin with that checkpoint, so that
+their seeds differ from those of the references above."""
 OTHERS_OPTIMISERS: tuple[Optimiser, ...] = ("adam", "rmsprop", "sgd")
 OWN_SEEDS = 2**31
-"""An own procedure's seeds are below this: numpy, torch, JAX and most command lines take them."""
+"""Upper limit of an own procedure's seeds: numpy, torch, JAX and most command lines accept them."""
 
 
 def shares(references: int) -> tuple[int, int, int]:
-    """Of so many references: how many are nets of the zoo's architectures, how many extracted from these, how
-    many nets of other kinds."""
+    """How many of the references are nets of the zoo's architectures, how many are extracted from these, and
+    how many are nets of other kinds."""
     others, extracted = round(references * OTHERS), int(references * EXTRACTED)
     return references - others - extracted, extracted, others
 
@@ -57,7 +56,7 @@ class Planner:
         if STARTED in named and self.zoo.start is None:
             raise ConfigError(
                 f"the recipe has the architecture {STARTED!r}, which begins with the public checkpoint of"
-                " zoo.start, and zoo.start is none; expected one: --start, or [zoo.start] with factory and"
+                " zoo.start, but it has no zoo.start; expected one: --start, or [zoo.start] with factory and"
                 " weights"
             )
         if unknown := sorted(n for n in named - {STARTED} if not is_known(n)):
@@ -68,8 +67,8 @@ class Planner:
             check_published(name, self.shape)
 
     def trained(self, role: Role, group: Group, architecture: str, optimiser: int, index: int) -> ModelSpec:
-        """A model trained on a random half of the data, or fine-tuned on it if its
-        architecture begins with a checkpoint."""
+        """A model trained on a random half of the data, or fine-tuned on it if its architecture begins with a
+        checkpoint."""
         name = self.zoo.optimisers[optimiser % len(self.zoo.optimisers)]
         seed = derive(self.seed, role, group, architecture, name, index)
         start = self.zoo.start if architecture == STARTED else self.zoo.checkpoint_of(architecture)
@@ -90,8 +89,8 @@ class Planner:
         )
 
     def _fitting(self, architecture: str, drawn: int) -> int:
-        """The batch size that was drawn, halved until a step fits: the same on every
-        machine, as ids must be."""
+        """The drawn batch size, halved until a step fits in memory: the same on every machine, since ids
+        depend on it."""
         most = (
             largest_batch(architecture, self.shape, self.zoo.step_gib) if architecture != STARTED else drawn
         )
@@ -127,12 +126,12 @@ class Planner:
         )
 
     def attack(self, turn: int) -> ExtractConfig:
-        """The second attack on every third ``turn``, if there is one."""
+        """The attack for this ``turn``: every third time the second attack, if there is one."""
         second = self.zoo.second_attack
         return second if second and turn % 3 == 2 else self.zoo.extraction
 
     def twins(self, victim: ModelSpec) -> list[ModelSpec]:
-        """Models like ``victim`` in all but the seed: trained on the very images that it was trained on."""
+        """Models that equal ``victim`` in everything but the seed: trained on the same images."""
         same = dataclasses.replace(
             victim, role=Role.TWIN, group=Group.VERDICT, overlap=Overlap(1.0, victim.seed)
         )
@@ -157,9 +156,9 @@ class Planner:
         return [dataclasses.replace(same, seed=seed % OWN_SEEDS) for seed in self._twin_seeds()]
 
     def references(self) -> list[ModelSpec]:
-        """Models of other procedures than the victim's, strangers to it all of them, and no suspect's: nets
-        of the zoo's architectures, models that are extracted from these, nets of other kinds, and models that
-        begin with the victim's own start. A few kinds teach more than many models of one (docs/log.md)."""
+        """Models of other procedures than the victim's, none of them related to it or to a suspect: nets of
+        the zoo's architectures, models extracted from these, nets of other kinds, and models that begin with
+        the victim's own start. A few kinds teach more than many models of one (docs/log.md)."""
         begun = round(self.zoo.references * BEGUN) if self.zoo.start else 0
         convolutional, extracted, others = shares(self.zoo.references - begun)
         trained = [self._trained_reference(i) for i in range(convolutional)]
@@ -172,13 +171,13 @@ class Planner:
         ]
 
     def taken(self, victim: ModelSpec) -> list[ModelSpec]:
-        """Suspects that are made of the victim's own weights."""
+        """Suspects made from the victim's own weights."""
         made = (modified(victim, config) for config in self.zoo.taken)
         return [dataclasses.replace(spec, role=Role.PIRACY, group=Group.SUSPECT) for spec in made]
 
     def _trained_reference(self, i: int) -> ModelSpec:
-        """Over every architecture and optimiser in turn, the victim's architecture among them, but not
-        together with its optimiser."""
+        """Reference number ``i``, over every architecture and optimiser in turn, except the victim's
+        architecture together with its optimiser."""
         architectures = tuple(dict.fromkeys((*self.zoo.architectures, self.zoo.victim_architecture)))
         optimisers = len(self.zoo.optimisers)
         cells = [
@@ -192,8 +191,8 @@ class Planner:
         return self.trained(Role.REFERENCE, Group.VERDICT, architecture, optimiser, turn)
 
     def _other_reference(self, i: int) -> ModelSpec:
-        """Over the kinds in turn; each kind learns by another optimiser the next time. Some
-        cannot learn hard tasks well."""
+        """Reference number ``i``, over the kinds in turn; each kind has another optimiser the next time. Some
+        optimisers cannot learn hard tasks well."""
         kinds = tuple(REFERENCE_NETS)
         name, turn = kinds[i % len(kinds)], i // len(kinds)
         optimiser = OTHERS_OPTIMISERS[turn % len(OTHERS_OPTIMISERS)]
@@ -201,11 +200,11 @@ class Planner:
         return dataclasses.replace(spec, optimiser=optimiser, floor=self.zoo.accuracy_floor / 2)
 
     def _begun_reference(self, i: int) -> ModelSpec:
-        """From the public checkpoint, by each optimiser in turn."""
+        """From the public checkpoint, with each optimiser in turn."""
         return self.trained(Role.REFERENCE, Group.VERDICT, STARTED, i, i // len(self.zoo.optimisers))
 
     def _extracted_reference(self, i: int, stranger: ModelSpec) -> ModelSpec:
-        """By both attacks in turn, if there are two, and by soft labels and hard ones."""
+        """By both attacks in turn, if there are two, with soft and hard labels."""
         zoo = self.zoo
         attacks = [zoo.extraction, *([zoo.second_attack] if zoo.second_attack else [])]
         ways = [

@@ -1,4 +1,4 @@
-"""2 x 2 max-pooling that is fast on a CPU, equal to PyTorch's own to the bit.
+"""2 x 2 max-pooling that is fast on a CPU, bit for bit equal to PyTorch's own.
 
 PyTorch's CPU kernel keeps 64-bit indices and scatters through them one by one; in training
 that takes a third of a small network's time. On other devices, in evaluation, and while a
@@ -18,12 +18,12 @@ from torch.autograd.function import once_differentiable
 Kernel = Callable[..., None]
 
 _INTEGERS = {torch.bfloat16: torch.int16, torch.float32: torch.int32}
-"""Integers that hold the bits of these floats."""
+"""Integer types with the size of these floats."""
 
 
 class MaxPool2x2(nn.Module):
-    """Maxima over 2 x 2 windows: ``[n, c, h, w]`` to ``[n, c, h // 2, w // 2]``; NaN wins, the first of
-    equals takes the gradient (where PyTorch takes 0.0 and -0.0 for equal, -0.0 is the lesser here)."""
+    """Maxima over 2 x 2 windows: ``[n, c, h, w]`` to ``[n, c, h // 2, w // 2]``; NaN wins, and the first of
+    equals takes the gradient (PyTorch treats 0.0 and -0.0 as equal; here -0.0 is smaller)."""
 
     def forward(self, x: Tensor) -> Tensor:
         return _MaxPool.apply(x) if _own_kernel(x) else F.max_pool2d(x, 2)
@@ -51,23 +51,23 @@ class _MaxPool(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
         (place,) = ctx.saved_tensors
         n, c, h, w = ctx.shape
-        odd = h % 2 or w % 2  # the last row or column is in no window
+        odd = h % 2 or w % 2  # the last row or column is outside all windows
         to_x = (torch.zeros if odd else torch.empty)((n, h, w, c), dtype=grads[0].dtype)
         _kernels(grads[0].dtype)[1](_channels_last(grads[0]), place.numpy(), to_x.view(place.dtype).numpy())
         return to_x.permute(0, 3, 1, 2)
 
 
 def _channels_last(x: Tensor) -> np.ndarray[Any, Any]:
-    """``[n, c, h, w]`` as an integer array ``[n, h, w, c]``, without a copy if it lies so in memory."""
+    """``[n, c, h, w]`` as an integer array ``[n, h, w, c]``, without a copy if memory has that order."""
     found: np.ndarray[Any, Any] = x.detach().permute(0, 2, 3, 1).contiguous().view(_INTEGERS[x.dtype]).numpy()
     return found
 
 
 @functools.cache
 def _kernels(dtype: torch.dtype) -> tuple[Kernel, Kernel]:
-    """Forward and backward on the bits of ``dtype``, compiled at their first call. Every step is cast back:
-    Numba widens to 64 bits."""
-    import numba  # imported here: it takes a second, which only training needs to pay
+    """Forward and backward on the bits of ``dtype``, compiled at their first call. Every step is cast back,
+    since Numba widens to 64 bits."""
+    import numba  # here, since it takes a second that only training needs
 
     half = dtype == torch.bfloat16
     integer: type[np.signedinteger[Any]] = np.int16 if half else np.int32

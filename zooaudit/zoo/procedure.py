@@ -1,9 +1,8 @@
-"""The owner's own training procedure, read and checked before anything is trained. Nothing here trains.
+"""Read and check the owner's own training procedure before anything is trained. Trains nothing.
 
-Either ``package.module:function``, called as
-``function(images: uint8 [n, c, h, w], labels: int64 [n], seed: int) -> nn.Module`` or as
-``function(seed: int) -> nn.Module`` where it reads its own data, told apart by its signature; or a command,
-``python train.py --seed {seed} --out {out}``, that writes a safetensors file.
+Either ``package.module:function``, called as ``function(images: uint8 [n, c, h, w], labels: int64 [n], seed:
+int) -> nn.Module`` or as ``function(seed: int) -> nn.Module`` if it reads its own data, distinguished by its
+signature; or a command, ``python train.py --seed {seed} --out {out}``, that writes a safetensors file.
 """
 
 import hashlib
@@ -27,7 +26,8 @@ def by_function(function: str, factory: str, timeout_s: float = OwnTraining.time
     """The procedure ``package.module:function``.
 
     Raises:
-        ConfigError: it cannot be imported, or takes something else than images, labels and a seed, or a seed.
+        ConfigError: it cannot be imported, or its parameters are neither images, labels and a seed, nor a
+            seed.
     """
     takes_data(imported(function), function)
     file = getattr(sys.modules[function.partition(":")[0]], "__file__", None)
@@ -38,7 +38,7 @@ def by_command(command: str, factory: str, timeout_s: float = OwnTraining.timeou
     """The procedure ``python train.py --seed {seed} --out {out}``, or any other program.
 
     Raises:
-        ConfigError: it lacks a placeholder, cannot be split into words, or its program is not there.
+        ConfigError: it lacks a placeholder, cannot be split into words, or its program does not exist.
     """
     words = split(command)
     for placeholder, what in ((SEED, "the twin's seed"), (OUT, "the file for its weights")):
@@ -49,16 +49,16 @@ def by_command(command: str, factory: str, timeout_s: float = OwnTraining.timeou
             )
     if shutil.which(words[0]) is None:
         raise ConfigError(
-            f"the training command's program {words[0]!r} is not there, or may not be run; expected one on"
+            f"the training command's program {words[0]!r} does not exist, or cannot be run; expected one on"
             " the PATH, or a path"
         )
-    # --config=file names one too.
+    # --config=file names a file, too.
     named = [Path(part) for word in words for part in dict.fromkeys((word, word.rpartition("=")[2]))]
     return OwnTraining(factory, _digest(named), command=command, timeout_s=timeout_s)
 
 
 def split(command: str) -> list[str]:
-    """A command's words, as a shell would split it; no shell ever sees them."""
+    """A command's words, split as by a shell; it is never run by one."""
     try:
         words = shlex.split(command)
     except ValueError as error:
@@ -74,7 +74,7 @@ def imported(function: str) -> Callable[..., Any]:
     """The callable ``package.module:function``; the current directory is searched too.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: it does not exist or cannot be imported.
     """
     module, _, attribute = function.partition(":")
     if not module or not attribute:
@@ -97,10 +97,10 @@ def imported(function: str) -> Callable[..., Any]:
 def takes_data(target: Callable[..., Any], name: str) -> bool:
     """Whether a training function takes images and labels, or reads its own data.
 
-    Told by the positional parameters that it requires beside one called ``seed``: two, or none.
+    Decided by its required positional parameters other than ``seed``: two, or none.
 
     Raises:
-        ConfigError: neither.
+        ConfigError: it has another number of them.
     """
     try:
         signature = inspect.signature(target)

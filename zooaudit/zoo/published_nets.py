@@ -1,8 +1,8 @@
 """Nets of timm and torchvision as published, by name: ``timm:NAME``, ``torchvision:NAME``.
 
-Stem, pooling, widths and initialisation are the library's. *Ours*: the last layer is for
-the data's classes, inputs are normalised inside the model, grey images are given as colour,
-and nets with auxiliary heads have none.
+Stem, pooling, widths and initialisation are the library's. *Ours*: the last layer has the data's classes,
+inputs are normalised inside the model, grey images are repeated as colours, and nets with auxiliary heads
+have none.
 """
 
 from functools import cache
@@ -16,13 +16,13 @@ from zooaudit.suspects.named_nets import library, maker
 from zooaudit.zoo.shape import ModelShape
 
 AUXILIARY = ("torchvision:googlenet", "torchvision:inception_v3")
-"""Nets that would answer with several outputs while they learn."""
+"""Nets that return several outputs in training."""
 COLOURS = 3
 
 
 class PublishedNet(nn.Module):
-    """One of the nets, freshly initialised from torch's global generator, behind the
-    normalisation of its inputs.
+    """One of the nets, freshly initialised from torch's global generator, behind the normalisation of its
+    inputs.
 
     Args:
         name: ``timm:NAME`` or ``torchvision:NAME``.
@@ -48,12 +48,13 @@ class PublishedNet(nn.Module):
 
 
 def pretrained(name: str, num_classes: int) -> PublishedNet:
-    """A net that takes images as its published weights do, in the usual mean and deviation of each colour.
+    """A net for images as its published weights expect them, with the usual mean and deviation of each
+    colour.
 
     Raises:
         ModelError: the package is not installed, has no such net, or cannot build it.
     """
-    # For its error: asked for the weights of a net that there is not, the libraries raise their own.
+    # For our error: for weights of an unknown net the libraries raise their own.
     maker(name)
     kind, _, short = name.partition(":")
     if kind == "timm":
@@ -74,7 +75,7 @@ def head_of(name: str) -> frozenset[str]:
 
 @cache
 def check_published(name: str, shape: ModelShape) -> None:
-    """Raise ConfigError if the net cannot be had for such images; nothing is computed."""
+    """Raise ConfigError if the net cannot take such images; computes nothing."""
     channels, height, width = shape.image
     if channels not in (1, COLOURS):
         raise ConfigError(f"{name} takes images of 3 channels, or grey ones; these have {channels}")
@@ -85,11 +86,12 @@ def check_published(name: str, shape: ModelShape) -> None:
         raise ConfigError(f"architecture {name!r}: {error}") from error
     except (RuntimeError, AssertionError, ValueError) as error:
         raise ConfigError(
-            f"{name} takes no images of {height} x {width} pixels ({first_line(error)}); expected another"
+            f"{name} does not take images of {height} x {width} pixels ({first_line(error)}); expected"
+            " another"
             " size, as in --size 224, or another net"
         ) from error
     if not isinstance(found, Tensor) or found.shape != (2, shape.num_classes):
-        raise ConfigError(f"{name} does not answer with a value a class; expected a classifier")
+        raise ConfigError(f"{name} does not return one value for each class; expected a classifier")
 
 
 def _made(name: str, num_classes: int) -> nn.Module:

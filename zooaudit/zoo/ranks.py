@@ -9,11 +9,10 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process's place among those that train one model together. Alone, nothing here changes anything.
+    """This process's place among those that train one model together. Alone, all methods do nothing.
 
-    With a ``count`` above 1, torch.distributed's default group connects them (gloo, or NCCL
-    if each has a GPU of its own), and all of them make the same calls in the same order:
-    one that does not leaves the others waiting.
+    With a ``count`` above 1, torch.distributed's default group connects them (gloo, or NCCL if each has its
+    own GPU), and all of them must make the same calls in the same order: otherwise the others wait forever.
     """
 
     rank: int = 0
@@ -28,21 +27,20 @@ class Ranks:
         return model if self.count == 1 else nn.parallel.DistributedDataParallel(model)
 
     def settle(self, model: nn.Module) -> None:
-        """Rank 0's buffers on every rank: BatchNorm's running statistics, which each rank
-        takes from its own share."""
+        """Copy rank 0's buffers to every rank: BatchNorm's running statistics, which each rank computes from
+        its own share."""
         if self.count > 1:
             for buffer in model.buffers():
                 dist.broadcast(buffer, src=0)
 
     def mean(self, value: Tensor) -> Tensor:
-        """The mean over the ranks of a number (float ``[]``, on the device that the group
-        works on), the same on each."""
+        """The mean over the ranks of a number (float ``[]``, on the group's device), the same on each."""
         if self.count > 1:
             dist.all_reduce(value)
         return value / self.count
 
     def agreed(self, value: float) -> float:
-        """What rank 0 gave, on every rank."""
+        """Rank 0's value, on every rank."""
         if self.count == 1:
             return value
         result = torch.tensor(

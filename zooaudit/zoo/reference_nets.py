@@ -1,10 +1,10 @@
-"""Networks for references that are unlike the convolutional nets A to E, and small: some of
-a kind that few would deploy.
+"""Small networks for references, unlike the convolutional nets A to E; some are of kinds that few would
+deploy.
 
-References teach the verdict what models have in common that their victim's owner did not
-train (verdict/statistic.py). Convolutional nets of one training loop teach too little of
-it: strangers who use a fully connected net, attention, or a forest lean away from the
-candidates together, in directions that no such net shows (docs/log.md).
+References teach the verdict what models have in common that the victim's owner did not train
+(verdict/statistic.py). Convolutional nets of one training loop teach too little of it: strangers' fully
+connected nets, attention, or forests differ from the candidates in common directions that such nets do not
+show (docs/log.md).
 """
 
 import math
@@ -22,17 +22,17 @@ WIDTH = 48
 TOKEN, HEADS, SIDE = 32, 2, 7
 """Of the transformer: channels of a token, heads of its attention, and patches along a side, about."""
 HIDDEN = 192
-"""Channels of the fully connected net."""
+"""Width of the fully connected net."""
 LARGEST = 32
-"""Pixels a side to which larger images are shrunk for nets that have a weight for each pixel."""
+"""Side in pixels to which larger images are shrunk, for nets that have a weight for each pixel."""
 COSINES = 1024
 """Features of the kernel machine."""
 FERNS, TESTS = 240, 6
-"""Ferns, and pixels that each compares."""
+"""The number of ferns, and of pixels that each compares."""
 
 
 class Shrunk(nn.Module):
-    """Images of more than ``LARGEST`` pixels a side are averaged to that; then one row of numbers each."""
+    """Averages images with sides above ``LARGEST`` pixels to that size; then flattens each."""
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[-2:]
@@ -47,8 +47,8 @@ def _numbers(shape: ModelShape) -> int:
 
 
 class Kernel(nn.Module):
-    """Random cosines of the pixels (Rahimi and Recht 2007): with a linear layer on them,
-    nearly a Gaussian kernel machine."""
+    """Random cosines of the pixels (Rahimi and Recht 2007); with a linear layer on top, approximately a
+    Gaussian kernel machine."""
 
     directions: Tensor
     phases: Tensor
@@ -63,8 +63,8 @@ class Kernel(nn.Module):
 
 
 class Ferns(nn.Module):
-    """Random ferns (Ozuysal and others 2010): each compares a few pixels with thresholds and looks its scores
-    up in a table. As forests do, it sees no more of a pixel than on which side of a threshold it lies."""
+    """Random ferns (Ozuysal and others 2010): each compares a few pixels with thresholds and looks up its
+    scores in a table. Like forests, it sees only on which side of a threshold a pixel lies."""
 
     pixels: Tensor
     thresholds: Tensor
@@ -190,9 +190,9 @@ REFERENCE_NETS: dict[str, Callable[[ModelShape], nn.Module]] = {
     "residual": _residual,
     "linear": _linear,
 }
-"""By name, in the order in which references are of them; each is given normalised images."""
+"""By name, in the order in which references use them; each takes normalised images."""
 SMALLEST = 4
-"""Pixels a side; two poolings leave nothing of fewer."""
+"""Smallest side in pixels; two poolings leave nothing of smaller images."""
 
 
 class ReferenceNet(nn.Module):

@@ -1,4 +1,4 @@
-"""Which model is trained next. Pure: knows specs, costs and what is done; nothing of workers or time."""
+"""The order of training. Pure: knows specs, costs and what is done, but not workers or time."""
 
 from functools import cache
 
@@ -9,23 +9,23 @@ from zooaudit.zoo.modify import OWN_EPOCHS
 from zooaudit.zoo.spec import STARTED, ModelSpec
 
 DEEPFOOL_PASSES = 30.0
-"""Passes that crafting one adversarial example takes: a few linearisations in ten classes."""
+"""Passes to craft one adversarial example: a few linearisations in ten classes."""
 EPOCHS_OF_ALL = ("fine-tune", "last-layer", "new-head", "retrain", "distil", "transfer")
 INVENTED = {"dfme": 1.5, "disguide": 10.0}
-"""Passes that one question of a data-free attack takes: the victim's, and most of a step of
-the substitute; or many steps of two."""
+"""Passes for one question of a data-free attack: the victim's, and most of a step of the substitute; or many
+steps of two."""
 TUNING_IMAGES = 5000.0
-"""About as many as a thief tunes on, or a model is measured on."""
+"""About how many images a thief tunes on, or a model is measured on."""
 OWN_WORK = 30 * 2e7
-"""Of an own procedure, for each image that it is given: we do not know it, so thirty epochs of a net twice as
-dear as any of A to E."""
+"""Work of an own procedure for each of its images, which we do not know: assumed to be thirty epochs of a net
+twice as expensive as any of A to E."""
 START_WORK = 2e8
-"""Multiplications of one image in what begins with a public checkpoint: we do not know it,
-so a small net for photographs."""
+"""Multiplications for an image in a model that begins with a public checkpoint, which we do not know: assumed
+to be those of a small net for photographs."""
 
 
 def relative_cost(spec: ModelSpec, train_size: int) -> float:
-    """Estimated training work in arbitrary units: images seen times the multiplications of one image."""
+    """Estimated training work in arbitrary units: images seen times the multiplications for one image."""
     if spec.own_training is not None:
         return OWN_WORK * train_size
     if spec.modification is not None:
@@ -38,7 +38,7 @@ def relative_cost(spec: ModelSpec, train_size: int) -> float:
 
 
 def _images_extracting(e: ExtractConfig) -> float:
-    """Images that a substitute is trained on, each as often as it is."""
+    """Images that a substitute is trained on, counted as often as they are used."""
     if e.invents:
         return INVENTED[e.attack] * e.queries
     if e.asks_once:
@@ -79,11 +79,11 @@ def _work_per_image(spec: ModelSpec) -> float:
 
 
 def by_longest_path(specs: tuple[ModelSpec, ...], train_size: int) -> list[ModelSpec]:
-    """Order for workers to draw in: by the work of a model and of the dearest chain of
-    models made from it, most first.
+    """The order in which workers should draw: by the work of a model and of the most expensive chain of
+    models made from it, largest first.
 
-    Victims, which others wait for, come before their children, and the long models before the short, so that
-    no worker is left alone with a long one at the end.
+    Victims, which others wait for, come before their children, and long models before short ones, so that no
+    worker is left with a long one at the end.
     """
     cost = {s.id: relative_cost(s, train_size) for s in specs}
     children: dict[str, list[str]] = {}

@@ -1,11 +1,11 @@
-"""What every architecture is built for."""
+"""The sizes that every architecture is built for."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class ModelShape:
-    """What a model takes and gives: image ``[channels, height, width]`` in [0, 1], ``num_classes`` logits;
+    """A model's inputs and outputs: image ``[channels, height, width]`` in [0, 1], ``num_classes`` logits;
     its width and normalisation."""
 
     image: tuple[int, int, int]

@@ -1,4 +1,4 @@
-"""What one model of the zoo is, and the id that follows from it."""
+"""The description of one model of the zoo, and its id."""
 
 import dataclasses
 import functools
@@ -28,7 +28,7 @@ class Role(StrEnum):
     HOMOLOGOUS = "homologous"
     """Trained independently on data of the same domain."""
     PIRACY = "piracy"
-    """Made from the victim: extracted from its answers, or of its weights."""
+    """Made from the victim: extracted from its answers, or made from its weights."""
     OTHER_VICTIM = "other-victim"
     """A stranger's model, which look-alikes are extracted from."""
     LOOK_ALIKE = "look-alike"
@@ -36,7 +36,7 @@ class Role(StrEnum):
     TWIN = "twin"
     """Trained by the victim's training procedure, with another seed."""
     REFERENCE = "reference"
-    """Of another procedure than the owner's, and never made from the victim or a twin."""
+    """Trained by another procedure than the owner's, and never made from the victim or a twin."""
 
     @property
     def stolen(self) -> bool:
@@ -45,26 +45,27 @@ class Role(StrEnum):
 
 
 class Group(StrEnum):
-    """What a model is for: nothing that trains the encoder is ever reported on."""
+    """A model's use: no model that trains the encoder is ever reported on."""
 
     SOURCE = "source"
     ENCODER = "encoder"
     SUSPECT = "suspect"
     VERDICT = "verdict"
-    """What the verdict rests on: twins and references."""
+    """The basis of the verdict: twins and references."""
     STUDY = "study"
     """Built for one study only: modified, overlapping or poorly extracted models."""
 
 
 STARTED = "start"
-"""Architecture of what begins with a public checkpoint: its factory knows it."""
+"""Architecture of a model that begins with a public checkpoint, whose factory defines it."""
 OWN: Literal["own"] = "own"
-"""Architecture and optimiser of what the owner's own procedure trains: we do not know them."""
+"""Architecture and optimiser of a model that the owner's own procedure trains: they are unknown."""
 
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """All that decides a model's weights. Equal specs have equal ids, so a retry is a resume."""
+    """Everything that determines a model's weights. Equal specs have equal ids, so repeating a run resumes
+    it."""
 
     role: Role
     group: Group
@@ -86,22 +87,23 @@ class ModelSpec:
     parent_split_seed: int | None = None
     """Seed of the parent's training half, which the attacker's seed set avoids."""
     overlap: Overlap | None = None
-    """Of a model whose overlap with the victim's training half is not left to chance."""
+    """Set if a model's overlap with the victim's training half is not left to chance."""
     version: int = 2
-    """Of the networks' and the training's code: raised when the same fields would give another model."""
+    """Version of the networks' and the training's code: raised when the same fields would give another
+    model."""
     own_training: OwnTraining | None = dataclasses.field(default=None, metadata=LATER)
-    """Of a twin that the owner's own procedure trains; then ``training``, ``batch_size`` and
-    ``data_fraction`` say nothing."""
+    """Set for a twin that the owner's own procedure trains; then ``training``, ``batch_size`` and
+    ``data_fraction`` are unused."""
     start: Start | None = dataclasses.field(default=None, metadata=LATER)
-    """Of a model that begins with a public checkpoint."""
+    """Set for a model that begins with a public checkpoint."""
 
     @functools.cached_property
     def id(self) -> str:
-        """For example ``piracy-C-sgd-0f3a...``; derived from every field that decides weights, once: a plan
-        of thousands is asked for it again and again."""
+        """For example ``piracy-C-sgd-0f3a...``; derived from every field that determines weights. Cached,
+        since plans of thousands of models use it often."""
         plain = self.to_json()
         if self.start is not None:
-            plain["start"]["factory"] = self.start.net  # wherever its file lies
+            plain["start"]["factory"] = self.start.net  # wherever the file is
         if self.own_training is None:
             return f"{self.role}-{self.architecture.replace(':', '-')}-{self.optimiser}-{digest_of(plain)}"
         plain["own_training"] = self.own_training.to_json()
@@ -109,14 +111,14 @@ class ModelSpec:
 
     @property
     def source(self) -> str:
-        """The source that it shares with those it stands or falls with: a model itself, for what was
-        distilled from it or made of it, and the victim of all that was extracted from one victim."""
+        """The id of its group of related models: the model itself, for models distilled or made from it; and
+        the victim, for all models extracted from that victim."""
         made_of_another = self.modification is not None or self.extraction is not None
         return self.parent if made_of_another and self.parent is not None else self.id
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values; of fields that came after version 2 those that say something:
-        models from before keep their ids."""
+        """Plain values; fields newer than version 2 only if they are not at their default, so that older
+        models keep their ids."""
         plain: dict[str, Any] = stated(self)
         return plain
 

@@ -1,9 +1,9 @@
-"""Public checkpoints: the one that a victim was fine-tuned from, which references begin with, too; those that
-nets of the zoo begin with.
+"""Public checkpoints: the one that a victim was fine-tuned from, which some references also begin with; and
+those that nets of the zoo begin with.
 
-Everything that was fine-tuned from one checkpoint has much in common, whoever did it.
-References that were are how the verdict learns what. A checkpoint is what the owner's code
-builds, or a file of weights for a net of timm or torchvision.
+All models fine-tuned from one checkpoint have much in common, whoever tuned them. The verdict learns this
+from references that began with it. A checkpoint is built by the owner's code, or is a file of weights for a
+net of timm or torchvision.
 """
 
 import hashlib
@@ -22,23 +22,23 @@ from zooaudit.suspects.weights import put_weights, read_weights, refuse_pickle, 
 from zooaudit.zoo.published_nets import COLOURS, head_of, pretrained
 
 HEADS_LEFT_OUT = ("aux1.", "aux2.", "AuxLogits.")
-"""Auxiliary heads of torchvision's files, which our nets do not have."""
+"""Auxiliary heads in torchvision's files, which our nets do not have."""
 SLOWER = 10.0
-"""Learning rates are those of training from nothing, divided by this."""
+"""Learning rates are those of training from scratch, divided by this."""
 
 
 def begun(start: Start, num_classes: int) -> nn.Module:
-    """The checkpoint with a new last layer for so many classes, which draws from torch's global generator.
+    """The checkpoint with a new last layer for this many classes, drawn from torch's global generator.
 
     Raises:
-        ModelError: the owner's code fails, or gives no module; the file is not there, has
-            other content than it had, or does not fit.
+        ModelError: the owner's code fails, or does not return a module; the file does not exist, has changed,
+            or does not fit.
     """
     return _loaded(start, num_classes) if is_named(start.factory) else _called(start.factory, num_classes)
 
 
 def unlearnt(start: Start, num_classes: int) -> nn.Module:
-    """A module of the same kind, for weights that are at hand already: no file is read."""
+    """A module of the same kind, to load stored weights into: reads no file."""
     return (
         pretrained(start.net, num_classes) if is_named(start.factory) else _called(start.factory, num_classes)
     )
@@ -90,10 +90,10 @@ def _sha256(path: Path) -> str:
 
 
 def checkpoint_of(said: str, image_shape: tuple[int, int, int], num_classes: int) -> Start:
-    """The checkpoint ``timm:NAME=FILE`` or ``torchvision:NAME=FILE``, tried out.
+    """The checkpoint ``timm:NAME=FILE`` or ``torchvision:NAME=FILE``, after trying it.
 
     Raises:
-        ModelError: it is none, cannot be loaded, or takes no images of this shape.
+        ModelError: it has another form, cannot be loaded, or does not take images of this shape.
     """
     if not is_named(said):
         raise ModelError(
@@ -109,16 +109,16 @@ def checkpoint_of(said: str, image_shape: tuple[int, int, int], num_classes: int
 
 
 def start_of(factory: str, image_shape: tuple[int, int, int], num_classes: int) -> Start:
-    """A start, tried out: called twice with different seeds, to see which of its weights
-    are the checkpoint's and which are new.
+    """A start, after trying it: it is called twice with different seeds, to find out which of its weights are
+    the checkpoint's and which are new.
 
     Args:
-        factory: ``package.module:callable``, called with the number of classes. The module
-            takes float images in [0, 1] of the data's own size: normalising and resizing
-            are its own affair. Or as for :func:`checkpoint_of`.
+        factory: ``package.module:callable``, called with the number of classes. The module takes float images
+            in [0, 1] of the data's own size: it must normalise and resize by itself. Or as for
+            :func:`checkpoint_of`.
 
     Raises:
-        ModelError: it fails, answers something else, or all of its weights are new each time.
+        ModelError: it fails, returns something else, or all of its weights are new each time.
     """
     if is_named(factory):
         return checkpoint_of(factory, image_shape, num_classes)
@@ -136,8 +136,8 @@ def start_of(factory: str, image_shape: tuple[int, int, int], num_classes: int) 
     learnt = [name for name in same if weights[0][name].ndim > 1]
     if not learnt:
         raise ModelError(
-            f"start {factory} gives other weights each time; expected a public checkpoint's, but for the last"
-            " layer"
+            f"start {factory} gives other weights each time; expected a public checkpoint's, except for the"
+            " last layer"
         )
     if len(same) == len(weights[0]):
         raise ModelError(
@@ -149,7 +149,7 @@ def start_of(factory: str, image_shape: tuple[int, int, int], num_classes: int) 
 
 
 def fine_tuning(training: TrainConfig) -> TrainConfig:
-    """The same at learning rates for weights that have learnt already."""
+    """The same training with learning rates for weights that are already trained."""
     sgd, adam, rmsprop = (rate / SLOWER for rate in (training.lr_sgd, training.lr_adam, training.lr_rmsprop))
     return replace(training, lr_sgd=sgd, lr_adam=adam, lr_rmsprop=rmsprop)
 

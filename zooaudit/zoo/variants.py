@@ -1,5 +1,5 @@
-"""Specs of models that only studies need, each derived from a spec of the zoo: modified,
-overlapping, poorly extracted. Pure."""
+"""Specs of models for studies only, each derived from a spec of the zoo: modified, overlapping, poorly
+extracted. Pure."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -12,15 +12,16 @@ from zooaudit.zoo.transferred import FEWEST
 
 
 def modified(base: ModelSpec, config: ModifyConfig, parent: ModelSpec | None = None) -> ModelSpec:
-    """``base`` after a thief's modification; of ``parent``, an earlier stage of the same
-    modification, if it goes on from there.
+    """``base`` after a thief's modification, or continued from ``parent``, an earlier stage of the same
+    modification.
 
     Raises:
-        ConfigError: it cannot be done to this model.
+        ConfigError: this model cannot be modified in this way.
     """
     if config.kind == "averaged" and base.start is None:
         raise ConfigError(
-            f"averaged: {base.id} ({base.architecture}) began with nothing; expected a model that began with"
+            f"averaged: {base.id} ({base.architecture}) was trained from scratch; expected a model that began"
+            " with"
             ' a public checkpoint, which the thief fine-tunes, too: zoo.victim_architecture = "start" and'
             " [zoo.start], or a net with one of [[zoo.checkpoints]]"
         )
@@ -43,8 +44,8 @@ def modified(base: ModelSpec, config: ModifyConfig, parent: ModelSpec | None = N
 
 
 def hardened(base: ModelSpec, iterations: Sequence[int], config: ModifyConfig) -> list[ModelSpec]:
-    """``base`` after each of so many iterations (ascending) of adversarial training, every
-    stage going on from the one before."""
+    """``base`` after each of these numbers of iterations (ascending) of adversarial training, where each
+    stage continues the one before."""
     stages: list[ModelSpec] = []
     for count in iterations:
         done = stages[-1].modification.strength if stages and stages[-1].modification else 0
@@ -54,14 +55,14 @@ def hardened(base: ModelSpec, iterations: Sequence[int], config: ModifyConfig) -
 
 
 def overlapping(base: ModelSpec, share: float, victim_seed: int) -> ModelSpec:
-    """A homologous model like ``base`` whose training half has ``share`` of it in the
-    victim's (paper appendix C.2)."""
+    """A homologous model like ``base`` whose training half lies to ``share`` in the victim's (paper appendix
+    C.2)."""
     seed = derive(base.seed, "overlap", share)
     return dataclasses.replace(base, group=Group.STUDY, seed=seed, overlap=Overlap(share, victim_seed))
 
 
 def weaker(base: ModelSpec, attack: ExtractConfig, turn: int) -> ModelSpec:
-    """A piracy model like ``base``, extracted by a weaker attack; however poor, it counts
-    as having learnt (paper figure 6c)."""
+    """A piracy model like ``base``, extracted by a weaker attack; it counts as having learnt, however poor it
+    is (paper figure 6c)."""
     seed = derive(base.seed, "weaker", attack.seed_size, turn)
     return dataclasses.replace(base, group=Group.STUDY, seed=seed, extraction=attack, floor=0.0)

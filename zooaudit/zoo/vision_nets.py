@@ -1,7 +1,7 @@
-"""The paper's CIFAR-10 and TinyImageNet architectures (section 6): torchvision's own,
-narrowed, and fitted to small images.
+"""The paper's CIFAR-10 and TinyImageNet architectures (section 6): torchvision's own, narrowed, and adapted
+to small images.
 
-*Ours*, all customary for such images:
+*Ours*, all common for such images:
 
 - a 3 x 3 first convolution; stride 1 below 64 pixels and 2 from there on, so that what
   follows works on 32 pixels;
@@ -26,9 +26,9 @@ from zooaudit.zoo.shape import ModelShape
 FULL_WIDTH = 64
 """Channels of the first convolution as published."""
 SMALLEST = 32
-"""Pixels; below that the last feature maps vanish."""
+"""Smallest side in pixels; below that the last feature maps vanish."""
 HALVED_FROM = 64
-"""Pixels from which the first convolution has stride 2."""
+"""Side in pixels from which the first convolution has stride 2."""
 
 
 def _resnet(name: str, num_classes: int, stem: nn.Conv2d) -> nn.Module:
@@ -56,7 +56,7 @@ def _densenet(name: str, num_classes: int, stem: nn.Conv2d) -> nn.Module:
 
 
 def _torchvision(name: str, num_classes: int, **options: Any) -> Any:
-    from torchvision import models  # takes a second, which zoos of A to E do not need
+    from torchvision import models  # takes a second to import, which zoos of A to E do not need
 
     return getattr(models, name)(weights=None, num_classes=num_classes, **options)
 
@@ -68,15 +68,15 @@ VISION_NETS: dict[str, Callable[[str, int, nn.Conv2d], nn.Module]] = {
     "googlenet": _googlenet,
     "densenet121": _densenet,
 }
-"""By name: how torchvision's model is made for ``num_classes`` and fitted to its new first convolution."""
+"""By name: how torchvision's model is made for ``num_classes`` and given its new first convolution."""
 
 WIDTH_STEPS = {"resnet18": 1, "resnet34": 1, "vgg16": 1, "googlenet": 8, "densenet121": 2}
 """Widths that are multiples of this leave every channel count whole."""
 
 
 def check_net(name: str, shape: ModelShape) -> None:
-    """Raise ConfigError if the images are too small for the net, or if it cannot be had in
-    this width; builds nothing."""
+    """Raise ConfigError if the images are too small for the net, or if this width is not possible; builds
+    nothing."""
     _, height, width = shape.image
     if min(height, width) < SMALLEST:
         raise ConfigError(
@@ -102,7 +102,7 @@ class VisionNet(nn.Module):
         channels, *size = shape.image
         self.register_buffer("mean", torch.tensor(shape.mean).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(shape.std).view(1, -1, 1, 1))
-        with torch.device("meta"):  # neither memory nor random numbers for layers that are replaced
+        with torch.device("meta"):  # allocates and draws nothing for layers that are replaced
             stride = 2 if min(size) >= HALVED_FROM else 1
             stem = nn.Conv2d(channels, FULL_WIDTH, 3, stride, padding=1, bias=name == "vgg16")
             self.net = VISION_NETS[name](name, shape.num_classes, stem)
@@ -124,8 +124,8 @@ class VisionNet(nn.Module):
 
 
 def _narrow(net: nn.Module, stem: nn.Conv2d, width: int) -> None:
-    """Replace each layer with weights by one of ``width`` / 64 of the channels; images keep
-    theirs, and so do the classes."""
+    """Replace each layer with weights by one with ``width`` / 64 of the channels, except those of images and
+    classes."""
 
     def channels(count: int) -> int:
         assert count * width % FULL_WIDTH == 0, f"{count} channels x {width} / {FULL_WIDTH}"

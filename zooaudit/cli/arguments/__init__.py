@@ -1,2 +1,2 @@
-"""Options of the subcommands. Nothing here imports what takes a while, so that help and a
-mistyped option are answered at once."""
+"""Options of the subcommands. Nothing here imports slow modules, so that help and the complaint about a
+mistyped option appear quickly."""

@@ -8,7 +8,7 @@ from zooaudit.recipes.named import RECIPES
 
 
 def add_audit(parser: argparse.ArgumentParser) -> None:
-    """Of ``audit``."""
+    """Options of ``audit``."""
     add = parser.add_argument
     _add_recipe(add)
     add_farm(parser)
@@ -22,50 +22,51 @@ def add_audit(parser: argparse.ArgumentParser) -> None:
         "--fallback",
         metavar="RECIPE",
         choices=sorted(RECIPES),
-        help="recipe to run if the data is not to be had",
+        help="recipe to run if the data cannot be had",
     )
     add(
         "--query-log",
         metavar="FILE",
         help=(
             "images that your victim was asked, if you keep them: a folder of image files, Parquet with a"
-            " column image, or .npz. Thieves who learnt from its answers are found best on what they asked"
+            " column image, or .npz. Thieves who learnt from its answers are found best by their own"
+            " questions"
         ),
     )
     add(
         "--foreign",
         metavar="DIR",
         help=(
-            "images of another task, for thieves who asked with such: as --query-log, of any size (default:"
+            "images of another task, for thieves who asked such images: as --query-log, of any size (default:"
             " textures made from the seed)"
         ),
     )
 
 
 def add_stage(parser: argparse.ArgumentParser) -> None:
-    """Of ``zoo`` and ``uap``."""
+    """Options of ``zoo`` and ``uap``."""
     _add_recipe(parser.add_argument)
     add_farm(parser)
     parser.add_argument("--fallback", help=argparse.SUPPRESS)
 
 
 def add_report(parser: argparse.ArgumentParser) -> None:
-    """Of ``report``."""
+    """Options of ``report``."""
     parser.add_argument("--run", metavar="NAME", required=True, help="the finished run")
     parser.add_argument("--out", metavar="DIR", help="where the report goes (default: ./reports/RUN)")
 
 
 def add_store(parser: argparse.ArgumentParser) -> None:
-    """Of ``store``."""
+    """Options of ``store``."""
     add = parser.add_argument
     add(
         "action",
         choices=("ls", "show", "check", "gc", "copy"),
         help=(
             "ls: kinds, or ids of a KIND; show: one artifact; check: read everything, find damage and content"
-            " that nothing names; gc: say what of the latter, and of killed jobs' claims, is old enough to"
-            " go, and with --delete remove it; copy: a run, or everything, into another store; the same"
-            " command again goes on with a copy that was cut off"
+            " that nothing names; gc: list which of that content, and which claims of killed jobs, are old"
+            " enough to go, and with --delete remove them; copy: copy a run, or everything, into another"
+            " store; repeat the command to continue a copy that was cut off"
         ),
     )
     add(
@@ -79,13 +80,13 @@ def add_store(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="with check: remove damaged artifacts, so that the next run rebuilds them",
     )
-    add("--delete", action="store_true", help="with gc: remove it (without: only say so)")
+    add("--delete", action="store_true", help="with gc: remove it (without: only list it)")
     add(
         "--grace-hours",
         type=float,
         default=24.0,
         metavar="H",
-        help="with gc: spare what is younger (default: %(default)s)",
+        help="with gc: keep what is younger (default: %(default)s)",
     )
     add(
         "--to",
@@ -102,15 +103,15 @@ def add_store(parser: argparse.ArgumentParser) -> None:
 
 
 def add_farm(parser: argparse.ArgumentParser) -> None:
-    """``--farm`` and what goes with it."""
+    """``--farm`` and its options."""
     add = parser.add_argument
     add(
         "--farm",
         choices=("ray", "serial"),
         default="ray",
-        help="who trains the zoo (default: %(default)s); the numbers are the same",
+        help="what trains the zoo (default: %(default)s); the numbers are the same",
     )
-    add("--workers", type=int, metavar="N", help="Ray workers (default: one a core, or one a GPU share)")
+    add("--workers", type=int, metavar="N", help="Ray workers (default: one for each core, or GPU share)")
     add(
         "--gpus-per-worker",
         type=float,
@@ -124,10 +125,10 @@ def add_farm(parser: argparse.ArgumentParser) -> None:
         default=1,
         metavar="N",
         help=(
-            "for a victim too large to train on one device in time: before all else, up to N Ray workers"
-            " train each victim together, a share of every batch each; gradients are averaged by gloo between"
-            " CPU threads, or with --gpus-per-worker by NCCL between whole GPUs; the same model but for"
-            " rounding (default: 1)"
+            "for a victim too large for one device: up to N Ray workers first train each victim together,"
+            " each on a share of every batch; gradients are averaged by gloo between CPU threads, or with"
+            " --gpus-per-worker by NCCL between whole GPUs; the model is the same but for rounding (default:"
+            " 1)"
         ),
     )
 

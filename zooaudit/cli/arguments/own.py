@@ -1,4 +1,4 @@
-"""Options around what the user has: data, victim, the checkpoint that it began with, and a recipe."""
+"""Options for what is the user's own: data, victim, the checkpoint that it began with, and a recipe."""
 
 import argparse
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from zooaudit.recipes.named import RECIPES
 DATA = (
     "your own data instead of the recipe's: a folder with train and test as class folders, Parquet, .npz,"
     " WebDataset, CSV of paths, ..., a .zip of one, a Keras .npz, or s3://bucket/prefix; 'zooaudit data"
-    " --data PLACE' shows what is read of it, docs/data.md what can be"
+    " --data PLACE' shows what is read from it; docs/data.md lists what can be read"
 )
 FACTORIES = (
     "a callable without arguments, timm:NAME, torchvision:NAME, or hf:FOLDER with a config.json of"
@@ -41,7 +41,7 @@ def add_recipe(add: Callable[..., argparse.Action], default: str, what: str = ""
 
 
 def add_data(add: Callable[..., argparse.Action], about: str = DATA) -> None:
-    """``--data`` and what goes with it.
+    """``--data`` and its options.
 
     Args:
         about: help of ``--data``.
@@ -57,10 +57,17 @@ def add_data(add: Callable[..., argparse.Action], about: str = DATA) -> None:
             " torchvision)"
         ),
     )
+    _add_sizing(add)
+    _add_pixels(add)
+    _add_parts(add)
+
+
+def _add_sizing(add: Callable[..., argparse.Action]) -> None:
+    """How images are resized."""
     add(
         "--size",
         metavar="HxW",
-        help="with --data: bring all images to this size, 224 or 224x192 (default: they must have one)",
+        help="with --data: resize all images to this size, 224 or 224x192 (default: they must have one size)",
     )
     add(
         "--fit",
@@ -75,24 +82,28 @@ def add_data(add: Callable[..., argparse.Action], about: str = DATA) -> None:
         "--shorter-side",
         type=int,
         metavar="N",
-        help="with --fit crop: scale the shorter side to this before the cut, 256 for 224",
+        help="with --fit crop: scale the shorter side to this before the crop, 256 for 224",
     )
     add("--filter", choices=FILTERS, default="bilinear", help="with --size (default: %(default)s)")
     add(
         "--no-antialias",
         action="store_true",
-        help="with --size: as torchvision on tensors without antialias, and OpenCV",
+        help="with --size: without antialiasing, as torchvision on tensors, and OpenCV",
     )
+
+
+def _add_pixels(add: Callable[..., argparse.Action]) -> None:
+    """What the files' numbers mean."""
     add(
         "--background",
         metavar="COLOUR",
-        help="with --data: what transparent pixels are put on: white, black, #ff8800 (default: refused)",
+        help="with --data: background for transparent pixels: white, black, #ff8800 (default: refuse them)",
     )
     add(
         "--colour",
         choices=COLOURS,
         default="auto",
-        help="with --data: make all images grey, or coloured (default: coloured if one is)",
+        help="with --data: make all images grey, or coloured (default: coloured if any is)",
     )
     add(
         "--value-range",
@@ -100,55 +111,59 @@ def add_data(add: Callable[..., argparse.Action], about: str = DATA) -> None:
         type=float,
         metavar=("BLACK", "WHITE"),
         help=(
-            "with --data: the numbers of black and white in arrays and "
-            "images of more than 8 bits, where their type does not say: 0 1, 0 255, -1 1, 0 4095"
+            "with --data: the values of black and white in arrays and in images of more than 8 bits, if their"
+            " type does not say: 0 1, 0 255, -1 1, 0 4095"
         ),
     )
     add(
         "--array-layout",
         choices=LAYOUTS,
         default="",
-        help="with --data: which axis of arrays the channels are, where both could be",
+        help="with --data: which axis of arrays holds the channels, if that is ambiguous",
     )
     add(
         "--ignore-exif",
         action="store_true",
-        help="with --data: leave photographs as the file has them, as torchvision's ImageFolder",
+        help="with --data: do not rotate photographs by their EXIF data, as torchvision's ImageFolder",
     )
+
+
+def _add_parts(add: Callable[..., argparse.Action]) -> None:
+    """Which part of the data is which."""
     add(
         "--data-kind",
         choices=KINDS,
         default="",
-        help="with --data: which to read where a folder holds a split in several forms",
+        help="with --data: which form to read if a folder holds a split in several",
     )
     for part in ("train", "test"):
         add(
             f"--{part}-split",
             default="",
             metavar="NAME",
-            help=f"with --data: the split's name (default: {part}, or what is usual)",
+            help=f"with --data: the split's name (default: {part}, or its usual names)",
         )
     add(
         "--image-column",
         default="",
         metavar="NAME",
-        help="with --data: column, or ending in WebDataset, of the images",
+        help="with --data: the column, or WebDataset extension, of the images",
     )
     add(
         "--label-column",
         default="",
         metavar="NAME",
-        help="with --data: column, or ending in WebDataset, of the labels",
+        help="with --data: the column, or WebDataset extension, of the labels",
     )
     add(
         "--allow-outside",
         action="store_true",
-        help="with --data: paths in tables may lead out of the data folder",
+        help="with --data: allow paths in tables to lead out of the data folder",
     )
 
 
 def add_victim(add: Callable[..., argparse.Action]) -> None:
-    """``--victim`` and what goes with it."""
+    """``--victim`` and its options."""
     add_model(add)
     add_training(add)
     add_checkpoints(add)
@@ -176,24 +191,24 @@ def add_contract(add: Callable[..., argparse.Action], whose: str) -> None:
         metavar="FILE or FIELD=VALUE",
         nargs="+",
         help=(
-            f"how {whose} asked, where the model does not show it: a TOML file with tables input, output and"
-            " classes, or fields of it such as input.size=[224,224] input.mean=[0.485,0.456,0.406]"
+            f"how {whose} asked, if the model does not say it: a TOML file with tables input, output and"
+            " classes, or fields of it, for example input.size=[224,224] input.mean=[0.485,0.456,0.406]"
             " output.name=logits (docs/models.md lists them)"
         ),
     )
 
 
 def add_training(add: Callable[..., argparse.Action], twins: bool = True) -> None:
-    """``--train`` and what goes with it, ``--twins`` too unless told."""
+    """``--train`` and its options, and ``--twins`` unless ``twins`` is false."""
     add(
         "--train",
         metavar="MODULE:NAME",
         help=(
-            "the function that trained your victim, for its twins: models that differ from it by nothing but"
-            " the seed, among which it is ranked. Called as function(images, labels, seed) with the training"
-            " images of --data, uint8 [n, c, h, w], and int64 [n]; or as function(seed), if that is all it"
-            " requires, to read its own data. Returns a module with the weights of --factory's. Without"
-            " --train or --train-command your own victim has no twins, and nobody can be accused"
+            "the function that trained your victim, to train its twins: models that differ from it by nothing"
+            " but the seed, among which it is ranked. Called as function(images, labels, seed) with the"
+            " training images of --data, uint8 [n, c, h, w], and int64 [n]; or as function(seed), if it"
+            " requires nothing else, to read its own data. Returns a module with the weights of --factory's."
+            " Without --train or --train-command your own victim has no twins, and nobody can be accused"
         ),
     )
     add(
@@ -221,8 +236,8 @@ def add_training(add: Callable[..., argparse.Action], twins: bool = True) -> Non
         type=float,
         metavar="SECONDS",
         help=(
-            "longest that --train or --train-command may take for one twin (default:"
-            f" {OwnTraining.timeout_s}); twins that failed are tried again when the same command is run again"
+            "the longest time for --train or --train-command to train one twin (default:"
+            f" {OwnTraining.timeout_s}); twins that failed are tried again when you repeat the command"
         ),
     )
 
@@ -239,11 +254,11 @@ def add_start(add: Callable[..., argparse.Action]) -> None:
         "--start",
         metavar="CHECKPOINT",
         help=(
-            f"what your victim was fine-tuned from: {NAMED_CHECKPOINT}; or MODULE:NAME, a callable that is"
-            " given the number of classes and returns the public checkpoint as a module with a new last"
-            " layer, for images in [0, 1] of the data's size (--contract does not hold for it: resizing and"
-            " normalising are its own affair). A quarter of the references are then fine-tuned from it, so"
-            " that what all its descendants have in common is known, and not taken for yours"
+            f"what your victim was fine-tuned from: {NAMED_CHECKPOINT}; or MODULE:NAME, a callable that takes"
+            " the number of classes and returns the public checkpoint as a module with a new last layer, for"
+            " images in [0, 1] of the data's size (--contract does not apply to it: it must resize and"
+            " normalise by itself). A quarter of the references are then fine-tuned from it, so that what all"
+            " its descendants have in common is not taken for yours"
         ),
     )
 
@@ -257,7 +272,7 @@ def add_checkpoint(add: Callable[..., argparse.Action]) -> None:
         metavar="NET=FILE",
         help=(
             f"what the zoo's own models of one architecture are fine-tuned from: {NAMED_CHECKPOINT}. The"
-            " recipe must have the net, as in --set 'zoo.architectures=[\"timm:resnet18\"]'; repeatable,"
-            " once a net"
+            " recipe must use this architecture, as in --set 'zoo.architectures=[\"timm:resnet18\"]';"
+            " repeatable, once for each architecture"
         ),
     )

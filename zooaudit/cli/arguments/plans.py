@@ -33,37 +33,37 @@ def add_plan(parser: argparse.ArgumentParser) -> None:
         "--own-victim",
         action="store_true",
         help=(
-            "for a victim of your own, which is not trained, with twins by --train or --train-command of"
-            " 'zooaudit audit'"
+            "for a victim of your own, which is not trained; its twins are trained by --train or"
+            " --train-command of 'zooaudit audit'"
         ),
     )
     add(
         "--twin-seconds",
         type=float,
         metavar="S",
-        help="with --own-victim: that your procedure takes for one twin, on one of the devices",
+        help="with --own-victim: seconds for your procedure to train one twin on one of the devices",
     )
     add(
         "--factory",
         metavar="MODULE:NAME",
-        help="with --own-victim: callable that builds its module, for its size",
+        help="with --own-victim: the callable that builds its module, to know its size",
     )
     add_start(add)
     devices = parser.add_mutually_exclusive_group()
     devices.add_argument(
-        "--cpus", type=int, metavar="N", help="CPU cores that train, one model each (default: 1)"
+        "--cpus", type=int, metavar="N", help="CPU cores that train, one model on each (default: 1)"
     )
     devices.add_argument("--gpus", type=int, metavar="N", help="GPUs that train; needs --gpu-speedup")
     add(
         "--gpu-speedup",
         type=float,
         metavar="F",
-        help="how many CPU cores one GPU replaces; not measured by us, so there is no default",
+        help="how many CPU cores one GPU replaces; we have not measured this, so there is no default",
     )
     add(
         "--sizing",
         action="store_true",
-        help=f"a Markdown table for {SIZES[0]}, {SIZES[1]:,} and {SIZES[2]:,} models instead",
+        help=f"print a Markdown table for {SIZES[0]}, {SIZES[1]:,} and {SIZES[2]:,} models instead",
     )
 
 
@@ -75,7 +75,7 @@ def add_recipe_command(parser: argparse.ArgumentParser) -> None:
         choices=ACTIONS,
         help=(
             "list: the recipes that come with zooaudit; show: one of them, or a file, as a complete TOML file"
-            " with what each field means; check: read a file (inherit and all), say what it changes, what it"
+            " that explains each field; check: read a file (inherit and all), list what it changes, what it"
             " would train and how long that takes; new: look at your data and victim, and make a recipe that"
             " fits them"
         ),
@@ -94,7 +94,7 @@ def add_recipe_command(parser: argparse.ArgumentParser) -> None:
     add(
         "--dataset",
         metavar="NAME",
-        help="new: what the data is called (default: the folder's name), or without --data a known one",
+        help="new: the name for the data (default: the folder's name), or without --data a known data set",
     )
     add_model(add)
     add_training(add, twins=False)
@@ -103,14 +103,14 @@ def add_recipe_command(parser: argparse.ArgumentParser) -> None:
         "--try",
         action="store_true",
         dest="trial",
-        help="new: train one twin, to see how long it takes and how good it is",
+        help="new: train one twin, to measure its time and accuracy",
     )
     add("--out", metavar="FILE", help="new: the TOML file to write (default: standard output)")
     add(
         "--cpus",
         type=int,
         metavar="N",
-        help="check, new: CPU cores that train, for the rough time (default: 1)",
+        help="check, new: CPU cores that train, for the time estimate (default: 1)",
     )
     parser.set_defaults(twins=None)
 
@@ -134,12 +134,12 @@ def add_look(parser: argparse.ArgumentParser) -> None:
 
 
 def add_study(parser: argparse.ArgumentParser) -> None:
-    """What the study subcommand takes."""
+    """Options of ``study``."""
     parser.add_argument(
         "names",
         nargs="*",
         metavar="NAME",
-        help="studies to run, or 'all' of the paper; without a name they are listed",
+        help="studies to run, or 'all' of the paper; without a name, list them",
     )
     _add_zoo(parser)
     add = parser.add_argument
@@ -153,35 +153,35 @@ def add_study(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help=(
             "validity, power, disguises, baselines, qurd: models that somebody else trained, and their"
-            " answers; --set dev (the default) or --set report says which victims"
+            " answers; --set dev (the default) or --set report chooses the victims"
         ),
     )
     add(
         "--load",
         metavar="MODULE:FUNCTION",
         help=(
-            "disguises, baselines, qurd: function(folder, id) that gives a model of --models as a torch"
+            "disguises, baselines, qurd: function(folder, id) that returns a model of --models as a torch"
             " module"
         ),
     )
 
 
 def add_sweep(parser: argparse.ArgumentParser) -> None:
-    """What the sweep subcommand takes."""
+    """Options of ``sweep``."""
     add = parser.add_argument
     add(
         "space",
         nargs="*",
         metavar="AXIS=V,V",
-        help="what to vary, or a preset; without any, axes and presets are listed",
+        help="what to vary, or a preset; without any, list axes and presets",
     )
     _add_zoo(parser)
     add(
         "--metric",
         default="auc",
-        help="what the sweep is judged by; without a space they are listed (default: %(default)s)",
+        help="the measure of each trial; without a space, list them (default: %(default)s)",
     )
-    add("--at-once", type=int, metavar="N", help="trials at a time (default: one a core)")
+    add("--at-once", type=int, metavar="N", help="trials at a time (default: one for each core)")
     add("--out", metavar="DIR", help="where table and picture go (default: ./sweeps/RECIPE)")
 
 
@@ -193,15 +193,15 @@ def _add_zoo(parser: argparse.ArgumentParser) -> None:
     add(
         "--build",
         action="store_true",
-        help="train what the store lacks; without it, what lacks models says which",
+        help="train the models that the store lacks; without it, say which are missing",
     )
     add(
         "--farm",
         choices=("ray", "serial"),
         default="ray",
-        help="with --build: who trains (default: %(default)s)",
+        help="with --build: what trains (default: %(default)s)",
     )
-    add("--workers", type=int, metavar="N", help="with --build: Ray workers (default: one a core)")
+    add("--workers", type=int, metavar="N", help="with --build: Ray workers (default: one for each core)")
     add(
         "--gpus-per-worker",
         type=float,

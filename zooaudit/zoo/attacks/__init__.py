@@ -1,1 +1,1 @@
-"""What thieves do to a victim that they can only ask."""
+"""Attacks by thieves who can only query the victim."""

@@ -1,4 +1,4 @@
-"""What a thief has, and how he asks."""
+"""What a thief has, and how it asks."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,16 +19,16 @@ BATCH = 250
 
 @dataclass(frozen=True)
 class Thief:
-    """All that an attack may use beside the substitute.
+    """All that an attack may use besides the substitute.
 
     Attributes:
-        victim: counts what it is asked, and tells what its defence leaves of its answers.
-        images: uint8 ``[n, c, h, w]``, without labels: what he may ask about. Of an attack
-            that makes its own, one, for the shape.
+        victim: counts its queries, and returns what its defence leaves of its answers.
+        images: uint8 ``[n, c, h, w]``, without labels: the images that the thief may ask about. For an attack
+            that makes its own, one image, for the shape.
         retrain: trains the substitute on images and the victim's answers, deterministically
             for each round's number.
-        precision: as in TrainConfig, of the substitute's gradients.
-        seed: of whatever he draws.
+        precision: of the substitute's gradients, as in TrainConfig.
+        seed: of the attack's random draws.
     """
 
     victim: BlackBox
@@ -39,13 +39,13 @@ class Thief:
     seed: int
 
     def ask(self, images: Tensor) -> Tensor:
-        """The victim's answers to uint8 images, as far as it tells them."""
+        """The victim's answers to uint8 images, as far as its interface gives them."""
         return ask_labels(self.victim, images, self.config.labels)
 
 
 def ask_labels(victim: BlackBox, images: Tensor, labels: Labels) -> Tensor:
-    """The victim's answers to uint8 images: probabilities ``[n, K]`` (of ``top-k`` and ``rounded-d`` what is
-    told, made to sum to 1), or its top labels ``[n]`` if ``hard``."""
+    """The victim's answers to uint8 images: probabilities ``[n, K]`` (``top-k`` and ``rounded-d`` ones are
+    normalised to sum to 1), or its top labels ``[n]`` if ``hard``."""
     answers = torch.cat([victim.ask(to_unit(x)) for x in images.split(images_at_once(images.shape, BATCH))])
     if labels == "hard":
         return answers.argmax(1)
@@ -53,6 +53,6 @@ def ask_labels(victim: BlackBox, images: Tensor, labels: Labels) -> Tensor:
 
 
 def _summing_to_one(reduced: Tensor) -> Tensor:
-    """Where nothing was told, no class is likelier than another."""
+    """Normalise rows; a row of zeros becomes uniform."""
     reduced = torch.where(reduced.sum(1, keepdim=True) > 0, reduced, torch.ones_like(reduced))
     return reduced / reduced.sum(1, keepdim=True)

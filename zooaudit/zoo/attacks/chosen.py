@@ -1,9 +1,9 @@
-"""Attacks that choose their questions among images that they have.
+"""Attacks that choose their questions from images that they have.
 
 Distillation asks about all of them. Knockoff Nets (Orekondy et al., CVPR 2019) ask about images of another
-domain, at random or by a policy that learns which kinds of images are worth it; with labels alone that is
-Copycat (Correia-Silva et al., IJCNN 2018). ActiveThief (Pal et al., AAAI 2020) asks a few, trains, and asks
-about those that the substitute knows least.
+domain, at random or by a policy that learns which kinds of images pay off; with labels alone that is Copycat
+(Correia-Silva et al., IJCNN 2018). ActiveThief (Pal et al., AAAI 2020) asks a few, trains, and asks about
+those that the substitute is least sure of.
 """
 
 import torch
@@ -19,11 +19,11 @@ from zooaudit.zoo.attacks.asking import BATCH, Thief
 from zooaudit.zoo.attacks.crafted import least_certain
 
 KINDS = 20
-"""Kinds of images among which a knockoff thief learns to choose."""
+"""How many kinds of images a knockoff thief chooses from."""
 SIDE = 4
-"""Images are told apart by their means on a grid of so many cells a side."""
+"""Images are clustered by their means on a grid with this many cells on a side."""
 GAIN = 1.0
-"""How fast the policy follows its rewards."""
+"""Learning rate of the policy."""
 DEEPFOOL_STEPS = 3
 
 
@@ -33,11 +33,11 @@ def distilling(substitute: nn.Module, thief: Thief) -> None:
 
 
 def knocking_off(substitute: nn.Module, thief: Thief) -> None:
-    """Ask at random; with rounds, ask in each what the policy draws.
+    """Ask at random; with rounds, ask in each the images that the policy draws.
 
     The policy is a gradient bandit over kinds of images (section 4.1.2 of the paper). *Ours*: the kinds are
-    clusters, for the images have no labels, and the policy learns once a round, from the mean of the paper's
-    three rewards over the round's answers of each kind.
+    clusters, since the images have no labels, and the policy learns once a round, from the mean of the
+    paper's three rewards over the round's answers of each kind.
     """
     config, generator = thief.config, torch.Generator().manual_seed(derive(thief.seed, "knockoff"))
     kinds = (
@@ -59,7 +59,7 @@ def knocking_off(substitute: nn.Module, thief: Thief) -> None:
 
 
 def stealing_actively(substitute: nn.Module, thief: Thief) -> None:
-    """Rounds of what the substitute knows least, by one of the paper's rules."""
+    """Ask in rounds the images that the substitute is least sure of, by one of the paper's rules."""
     config, generator = thief.config, torch.Generator().manual_seed(derive(thief.seed, "active"))
     order = torch.randperm(len(thief.images), generator=generator)
     chosen, rest = order[: config.seed_size], order[config.seed_size :]
@@ -74,7 +74,7 @@ def stealing_actively(substitute: nn.Module, thief: Thief) -> None:
 
 def _kinds(images: Tensor, seed: int) -> Tensor:
     """int64 ``[n]``: which cluster each image belongs to, by its means on a grid."""
-    from sklearn.cluster import KMeans  # takes a second, which few commands need
+    from sklearn.cluster import KMeans  # takes a second to import, and few commands need it
 
     means = F.adaptive_avg_pool2d(images.float(), SIDE).flatten(1).cpu().numpy()
     return torch.from_numpy(
@@ -83,15 +83,15 @@ def _kinds(images: Tensor, seed: int) -> Tensor:
 
 
 def _drawn(wanted: Tensor, kinds: Tensor, left: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """Indices of images that were not asked about: a kind by the policy's preferences, then
-    an image of that kind."""
+    """Indices of images that were not asked yet: first a kind by the policy's preferences, then an image of
+    that kind."""
     weights = wanted.softmax(0)[kinds] / torch.bincount(kinds, minlength=len(wanted))[kinds]
     return torch.multinomial(weights * left, min(count, int(left.sum())), generator=generator)
 
 
 def _rewards(substitute: nn.Module, images: Tensor, reduced: Tensor) -> Tensor:
-    """float ``[n]``: how sure the victim is (margin), how different its answers are from the mean, and how
-    wrong the substitute is; each brought to [0, 1] over the round."""
+    """float ``[n]``: how sure the victim is (margin), how much its answers differ from their mean, and how
+    wrong the substitute is; each scaled to [0, 1] over the round."""
     substitute.eval()
     with torch.no_grad():
         logits = torch.cat(
@@ -110,7 +110,7 @@ def _to_unit_range(values: Tensor) -> Tensor:
 
 
 def _learnt(wanted: Tensor, kinds: Tensor, rewards: Tensor) -> Tensor:
-    """The preferences after a round: kinds that paid more than the average are wanted more."""
+    """The preferences after a round: kinds with more reward than average gain."""
     counts = torch.bincount(kinds, minlength=len(wanted)).clamp(min=1)
     paid = torch.zeros(len(wanted)).index_add(0, kinds, rewards - rewards.mean()) / counts
     return wanted + GAIN * len(wanted) ** 0.5 * paid
@@ -149,7 +149,7 @@ def _nearest_to_the_boundary(substitute: nn.Module, images: Tensor) -> Tensor:
 
 
 def _centres(held: Tensor, others: Tensor, count: int) -> Tensor:
-    """Greedy k-centre: one after another the row of ``others`` that is farthest from all that is held."""
+    """Greedy k-centre: repeatedly the row of ``others`` that is farthest from all rows held."""
     far = torch.cdist(others, held).min(1).values
     found = []
     for _ in range(count):

@@ -1,4 +1,4 @@
-"""Attacks that make new questions out of those they have.
+"""Attacks that craft new questions from those they have.
 
 CloudLeak (Yu et al., NDSS 2020): adversarial active learning. The attacker picks the points it is least sure
 of, moves them onto the substitute's decision boundary, has the victim label them, and trains again. JBDA
@@ -21,8 +21,8 @@ BOUNDARY_STEPS = 3
 
 
 def crafting(substitute: nn.Module, thief: Thief) -> None:
-    """Rounds of points that are crafted from those that are held: CloudLeak adds as many as there are seeds
-    each time, JBDA doubles."""
+    """Rounds of points crafted from those held: CloudLeak adds as many as there are seeds each time, JBDA
+    doubles."""
     config = thief.config
     seeds, precision = thief.images, thief.precision
     images, targets = seeds, thief.ask(seeds)
@@ -77,7 +77,7 @@ def _to_boundary(
         step = (length.view(-1, 1, 1, 1) * gradient).clamp(-step_linf, step_linf)
         x = start + (x.detach() - step - start).clamp(-epsilon_linf, epsilon_linf)
         x = x.clamp(0, 1)
-    most = math.floor(epsilon_linf * 255)  # rounding to pixels must not leave the ball
+    most = math.floor(epsilon_linf * 255)  # after rounding to pixels the point must still be in the ball
     return _to_pixels(start + ((x - start) * 255).round().clamp(-most, most) / 255)
 
 

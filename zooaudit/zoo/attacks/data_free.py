@@ -1,8 +1,8 @@
 """Data-free model extraction, DFME (Truong et al., CVPR 2021): no image of any kind, and many questions.
 
-A generator makes images on which the substitute disagrees with the victim, the substitute learns the victim's
-answers to them. The victim's gradients are estimated from a second question beside each (forward differences,
-section 3.3), and its logits from its probabilities (section 3.4).
+A generator makes images on which the substitute disagrees with the victim, and the substitute learns the
+victim's answers to them. The victim's gradients are estimated with a second question for each (forward
+differences, section 3.3), and its logits from its probabilities (section 3.4).
 """
 
 import torch
@@ -17,9 +17,9 @@ LATENT = 64
 SIZE = 128
 """Images in a batch."""
 STUDENT_STEPS = 5
-"""Of the substitute for one of the generator, as in the paper."""
+"""Steps of the substitute for each step of the generator, as in the paper."""
 DIFFERENCE = 1e-3
-"""How far the second question of a forward difference is from the first, L2, each pixel in [-1, 1]."""
+"""Distance of the second question of a forward difference, L2, each pixel in [-1, 1]."""
 LR_GENERATOR, LR_STUDENT = 5e-4, 0.03
 FEWEST = 1e-7
 
@@ -128,7 +128,7 @@ def stepped(substitute: nn.Module, optimiser: torch.optim.Optimizer, loss: Tenso
     """One step down the loss.
 
     Raises:
-        DivergedError: it is NaN or infinite.
+        DivergedError: the loss is NaN or infinite.
     """
     if not torch.isfinite(loss):
         raise DivergedError(f"loss is {loss.item()} while the substitutes learn from invented images")
@@ -146,7 +146,7 @@ def _disagreement(substitute: nn.Module, thief: Thief, x: Tensor) -> Tensor:
 
 
 def apart(logits: Tensor, shown: Tensor) -> Tensor:
-    """L1 distance ``[n]`` of logits from those behind the probabilities that the victim
-    shown, these about their means."""
+    """L1 distance ``[n]`` of logits from those behind the probabilities that the victim gave, which are
+    centred by their means."""
     behind = shown.clamp(min=FEWEST).log()
     return (logits - (behind - behind.mean(1, keepdim=True))).abs().sum(1)

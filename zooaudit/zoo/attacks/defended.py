@@ -1,19 +1,19 @@
-"""A victim that defends itself while it is asked: it changes its answers, so that who
-learns from them learns worse.
+"""A victim that defends itself against extraction: it changes its answers, so that a thief learns less from
+them.
 
-Reverse sigmoid (Lee et al., 2018): answers are made less sure by a function that cannot be undone. MAD,
-maximising angular deviation (Orekondy et al., ICLR 2020): within a budget, the answer is shown whose
+Reverse sigmoid (Lee et al., 2018): answers become less sure by a function that cannot be inverted. MAD,
+maximising angular deviation (Orekondy et al., ICLR 2020): within a budget, the victim gives the answer whose
 gradient, in a surrogate of the thief's model, has the largest angle with the gradient of the true answer;
 MAD-argmax keeps the most probable class.
 
-*Ours*: the surrogate is a small net that has learnt nothing, the same for every victim, and of its gradients
-those of the last layer are looked at. They are (surrogate's answer - shown answer) times what the layer sees,
-so that the angle is that of the first factors alone: no Jacobian is needed. The paper searches among the
-corners of all answers that are allowed; with MAD-argmax we look at those corners only in which the most
-probable class is alone, or shares with one other.
+*Ours*: the surrogate is a small untrained net, the same for every victim, and only the gradients of its last
+layer are used. They are (surrogate's answer - given answer) times the layer's input, so the angle is that of
+the first factors alone: no Jacobian is needed. The paper searches among the corners of all allowed answers;
+for MAD-argmax we search only corners in which the most probable class is alone, or shares with one other.
 
-The auditor's side: a thief learnt what the defence showed, so a kit whose recipe names the defence
-(``twin_test.defence``) holds these answers of all candidates beside their own, and compares with both.
+The auditor's side: a thief learnt the defence's answers, so a kit whose recipe names the defence
+(``twin_test.defence``) holds these answers of all candidates in addition to their own, and compares with
+both.
 """
 
 import torch
@@ -25,19 +25,21 @@ from zooaudit.seeds import derive
 from zooaudit.suspects.blackbox import BlackBox
 
 BETA, GAMMA = 1.0, 0.2
-"""Of the reverse sigmoid: how much is taken off, and how fast that grows with the logit."""
+"""The reverse sigmoid's parameters: how much is subtracted, and how fast that grows with the logit."""
 CERTAIN = 1e-7
-"""Probabilities this near to 0 or 1 have the same logit."""
+"""Probabilities are clipped to this distance from 0 and 1 before taking logits."""
 SHARED = 0.49
-"""Of an answer that two classes share, the other's part: rounding to two decimals does not make it a tie."""
+"""In an answer that two classes share, the other class's part: rounding to two decimals does not make it a
+tie."""
 SIDE, HIDDEN = 8, 64
-"""The surrogate sees means on a grid of so many cells a side, and has one hidden layer of this width."""
+"""The surrogate's input is means on a grid with this many cells on a side, and its hidden layer has this
+width."""
 NUMBERS_AT_ONCE = 4_000_000
 
 
 class Defended:
-    """A black box that changes its answers before it tells them; the queries are those of
-    the victim behind it."""
+    """A black box that changes its answers before it returns them; its queries are those of the victim behind
+    it."""
 
     def __init__(self, victim: BlackBox, config: ExtractConfig) -> None:
         self._victim, self._config = victim, config
@@ -52,12 +54,12 @@ class Defended:
 
 
 def defended(victim: BlackBox, config: ExtractConfig) -> BlackBox:
-    """The victim behind ``config.defence``; itself without one."""
+    """The victim behind ``config.defence``; the victim itself without one."""
     return victim if config.defence == "none" else Defended(victim, config)
 
 
 def shown(images: Tensor, answers: Tensor, defence: Defence, budget: float = 1.0) -> Tensor:
-    """What a defence shows instead of ``answers`` ``[n, K]`` to float images ``[n, c, h, w]`` in [0, 1]."""
+    """A defence's answers in place of ``answers`` ``[n, K]`` to float images ``[n, c, h, w]`` in [0, 1]."""
     if defence == "none":
         return answers
     if defence == "reverse-sigmoid":
@@ -66,10 +68,10 @@ def shown(images: Tensor, answers: Tensor, defence: Defence, budget: float = 1.0
 
 
 def reverse_sigmoid(answers: Tensor, beta: float = BETA, gamma: float = GAMMA) -> Tensor:
-    """``y - beta * (sigmoid(gamma * logit(y)) - 1/2)``, made to sum to 1 again.
+    """``y - beta * (sigmoid(gamma * logit(y)) - 1/2)``, normalised to sum to 1.
 
-    Of probabilities ``[n, K]``. The most probable class usually stays so; where the victim
-    is unsure it may not, as in the paper.
+    For probabilities ``[n, K]``. The most probable class usually stays the same; if the victim is unsure it
+    may change, as in the paper.
     """
     logits = answers.clamp(CERTAIN, 1 - CERTAIN).logit()
     changed = (answers - beta * ((gamma * logits).sigmoid() - 0.5)).clamp(min=0)
@@ -77,13 +79,13 @@ def reverse_sigmoid(answers: Tensor, beta: float = BETA, gamma: float = GAMMA) -
 
 
 def mad(answers: Tensor, surrogate: Tensor, budget: float, keep_label: bool = False) -> Tensor:
-    """Of all corners, the answer on the way to it, as far as the budget reaches, that deviates most.
+    """Move towards each corner as far as the budget allows; return the answer that deviates most.
 
     Args:
         answers: the victim's probabilities ``[n, K]``.
-        surrogate: those of the surrogate, of the same images.
-        budget: L1 distance between the shown and the true answer at most, in (0, 2].
-        keep_label: whether the most probable class must stay so.
+        surrogate: the surrogate's, for the same images.
+        budget: largest L1 distance between the given and the true answer, in (0, 2].
+        keep_label: whether the most probable class must stay the same.
     """
     rows = max(1, NUMBERS_AT_ONCE // answers.shape[1] ** 2)
     parts = zip(answers.split(rows), surrogate.split(rows), strict=True)
@@ -91,8 +93,8 @@ def mad(answers: Tensor, surrogate: Tensor, budget: float, keep_label: bool = Fa
 
 
 def deviation(surrogate: Tensor, true: Tensor, shown: Tensor) -> Tensor:
-    """Angle in radians between the gradients that two answers give the surrogate's last
-    layer, over the last dimension."""
+    """Angle in radians between the gradients that two answers give the surrogate's last layer, over the last
+    dimension."""
     return F.cosine_similarity(surrogate - true, surrogate - shown, dim=-1).clamp(-1, 1).acos()
 
 

@@ -1,12 +1,12 @@
 """Data-free model extraction guided by disagreement, DisGUIDE (Rosenthal et al., AAAI 2023): no image of any
 kind, and labels are enough.
 
-Two substitutes learn. A generator makes images on which they disagree, and which they give many labels
-altogether: what it needs are gradients of the substitutes, which the thief has, so that no question is spent
-on the victim's gradients, as DFME spends them. All answers are kept and learnt from again.
+Two substitutes learn. A generator makes images on which they disagree, and to which together they give many
+labels. It needs only gradients of the substitutes, which the thief has, so no question is spent on the
+victim's gradients, unlike in DFME. All answers are stored and learnt from again.
 
-*Ours*: images have whole pixel values, as those that a service is sent; one step of the
-generator for each batch of questions.
+*Ours*: images have whole pixel values, like those that a service receives; the generator takes one step for
+each batch of questions.
 """
 
 import copy
@@ -26,18 +26,18 @@ from zooaudit.zoo.attacks.asking import Thief
 from zooaudit.zoo.attacks.data_free import LATENT, LR_GENERATOR, LR_STUDENT, SIZE, Generator, apart, stepped
 
 FEWEST_ROUNDS = 8
-"""With few questions batches are smaller."""
+"""Batches are smaller if there are few questions."""
 DIVERSITY = 0.2
-"""Weight of how many labels the images are given, beside the disagreement."""
+"""Weight of the diversity of labels relative to the disagreement."""
 REPLAYED = 3
-"""Steps on batches of former answers, after the one on new answers."""
+"""Steps on batches of earlier answers, after the one on new answers."""
 KEPT_BYTES = 2**28
-"""Of former questions; the newest are kept."""
+"""How many earlier questions are stored; the newest are kept."""
 
 
 @dataclass
 class Replay:
-    """Former questions, uint8, and what was told; a ring."""
+    """A ring buffer of earlier questions, uint8, and their answers."""
 
     images: Tensor
     targets: Tensor
@@ -45,7 +45,7 @@ class Replay:
 
     @staticmethod
     def like(images: Tensor, targets: Tensor, most: int) -> "Replay":
-        """Empty, for ``most`` of such images, or as many as there is room for."""
+        """An empty buffer for ``most`` such images, or as many as memory allows."""
         room = max(len(images), min(most, KEPT_BYTES // max(1, images[0].numel())))
         return Replay(images.new_empty(room, *images.shape[1:]), targets.new_empty(room, *targets.shape[1:]))
 
@@ -55,7 +55,7 @@ class Replay:
         self.put_in += len(images)
 
     def drawn(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """``count`` of them, some perhaps twice."""
+        """``count`` of them, with replacement."""
         places = torch.randint(min(self.put_in, len(self.images)), (count,), generator=generator).to(
             self.images.device
         )
@@ -63,8 +63,7 @@ class Replay:
 
 
 def disagreeing(substitute: nn.Module, thief: Thief) -> None:
-    """Spend ``config.queries`` on images that a generator makes for two substitutes; what
-    they learn stays in the first.
+    """Spend ``config.queries`` on images that a generator makes for two substitutes; the first is the result.
 
     Raises:
         DivergedError: a substitute's loss became NaN or infinite.
@@ -98,7 +97,7 @@ def disagreeing(substitute: nn.Module, thief: Thief) -> None:
 def _invented(
     generator: nn.Module, pair: tuple[nn.Module, nn.Module], optimiser: torch.optim.Optimizer, noise: Tensor
 ) -> Tensor:
-    """Images uint8 of the generator, which takes one step on the way."""
+    """Images uint8 from the generator, which also takes one step."""
     generator.train()
     made = (generator(noise) + 1) / 2
     first, second = (model.eval()(made).float().softmax(1) for model in pair)
@@ -112,14 +111,14 @@ def _invented(
 
 
 def disagreement(first: Tensor, second: Tensor) -> Tensor:
-    """Standard deviation of the two substitutes' probabilities ``[n, K]`` about their mean,
-    summed over classes: in [0, 1]."""
+    """Standard deviation of the two substitutes' probabilities ``[n, K]`` from their mean, summed over
+    classes: in [0, 1]."""
     return (first - second).abs().sum(1).mean() / 2
 
 
 def diversity(answers: Tensor) -> Tensor:
-    """Entropy of the mean of probabilities ``[n, K]``, as a share of the largest there is:
-    1 if all classes are equally frequent."""
+    """Entropy of the mean of probabilities ``[n, K]``, as a share of its maximum: 1 if all classes are
+    equally frequent."""
     mean = answers.mean(0)
     return -(mean * mean.clamp(min=1e-9).log()).sum() / math.log(len(mean))
 
@@ -127,7 +126,7 @@ def diversity(answers: Tensor) -> Tensor:
 def _learn(
     model: nn.Module, optimiser: torch.optim.Optimizer, images: Tensor, reduced: Tensor, exact: bool
 ) -> None:
-    """One step towards what the victim told: its logits if it told its probabilities
-    exactly, else by cross-entropy."""
+    """One step towards the victim's answers: its logits if it gave exact probabilities, else by
+    cross-entropy."""
     logits = model.train()(to_unit(images)).float()
     stepped(model, optimiser, apart(logits, reduced).mean() if exact else F.cross_entropy(logits, reduced))

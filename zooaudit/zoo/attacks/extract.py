@@ -1,5 +1,5 @@
-"""Model extraction: a substitute trained on the answers of a victim that can only be asked.
-Each attack is one function."""
+"""Model extraction: a substitute trained on the answers of a black-box victim. Each attack is one
+function."""
 
 from collections.abc import Callable
 
@@ -39,17 +39,17 @@ def extract(
     """Train ``substitute`` in place on the victim's answers.
 
     Args:
-        images: uint8 ``[n, c, h, w]``, the attacker's unlabelled images: ``config.images_needed`` of them.
-        victim: counts the queries spent: ``config.most_queries`` at most. What it tells is
-            its answer after ``config.defence``.
+        images: uint8 ``[n, c, h, w]``, the attacker's unlabelled images, ``config.images_needed`` of them.
+        victim: counts the queries, at most ``config.most_queries``. Its answers are changed by
+            ``config.defence``.
         retrain: ``(images, targets, epochs, round)`` trains the substitute.
-        precision: as in TrainConfig, of the substitute's gradients.
-        seed: of what the attack draws.
+        precision: of the substitute's gradients, as in TrainConfig.
+        seed: of the attack's random draws.
 
     Raises:
         DivergedError: the substitute's loss became NaN or infinite.
     """
-    with seeded(derive(seed, "attack"), images.device):  # dropout, where an attack trains by itself
+    with seeded(derive(seed, "attack"), images.device):  # for dropout in attacks with their own training
         ATTACKS[config.attack](
             substitute, Thief(defended(victim, config), images, config, retrain, precision, seed)
         )
