@@ -162,9 +162,7 @@ def test_it_can_be_the_victims_start(weights: Path, checkpoint: Start, coloured:
 def test_a_checkpoint_for_a_net_that_is_not_there_is_refused(checkpoint: Start) -> None:
     with pytest.raises(
         ConfigError,
-        match=(
-            rf"checkpoints has one for {SMALL}, which is not one of this zoo's architectures \(A, B, C, D, E\)"
-        ),
+        match=(rf"one for {SMALL}, which is not one of this zoo's architectures \(A, B, C, D, E\)"),
     ):
         ZooConfig(checkpoints=(checkpoint,))
 
