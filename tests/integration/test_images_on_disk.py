@@ -173,7 +173,7 @@ def test_an_image_of_another_size_names_itself(folder: Path, tmp_path: Path) -> 
 
 def test_a_file_that_is_gone_names_itself(folder: Path, tmp_path: Path) -> None:
     lazy = ImagesOnDisk(Files([tmp_path / "gone.png"]), decode_image, (3, 6, 5), tmp_path / "kept")
-    with pytest.raises(DataError, match=r"gone\.png cannot be read any more \(No such file"):
+    with pytest.raises(DataError, match=r"gone\.png can no longer be read \(No such file"):
         lazy[:]
 
 

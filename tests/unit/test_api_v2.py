@@ -73,7 +73,7 @@ def test_what_a_model_told_is_kept_with_its_answers(over: str, tmp_path: Path) -
     triton, images = Triton(MODEL, "UINT8", [-1, 4, 4, 1], divide=255.0, most=5), questions()
     first = (
         "metadata: input 'pixels' UINT8 [-1, 4, 4, 1]; output 'p' FP32 [-1, 4]; max_batch_size 5",
-        "pixels are sent as UINT8, times 255, plus 0, layout nhwc",
+        "pixels go as UINT8, times 255, plus 0, layout nhwc",
     )
     with OVER[over](triton) as url:
         with asking(tmp_path, {"url": url}) as asked:
@@ -89,7 +89,7 @@ def test_what_a_model_told_is_kept_with_its_answers(over: str, tmp_path: Path) -
             asked.black_box.ask(images)
             assert (
                 asked.ledger.seen[:2] == first
-                and "pixels are sent as FP32, times 1, plus 0, layout nhwc" in asked.ledger.seen[2:]
+                and "pixels go as FP32, times 1, plus 0, layout nhwc" in asked.ledger.seen[2:]
             )
             assert "describes itself differently than when it was first asked" in asked.told
         with asking(

@@ -206,7 +206,7 @@ def test_an_array_that_shrinks_while_it_is_used_is_an_error_and_no_crash(tmp_pat
     with pytest.raises(DataError, match=r"x_train\.npy is shorter than when it was read first"):
         images[:]
     (place / "x_train.npy").unlink()
-    with pytest.raises(DataError, match=r"x_train\.npy cannot be read any more"):
+    with pytest.raises(DataError, match=r"x_train\.npy can no longer be read"):
         images[:]
 
 
@@ -239,7 +239,7 @@ def test_unlabelled_images_and_all_at_once_are_bounded(
     with pytest.raises(
         DataError,
         match=(
-            r"more than 1 images of another task \(fewer do, too\), put together, take .*, this machine has"
+            r"more than 1 images of another task \(fewer are enough\), put together, take .*, this machine"
         ),
     ):
         read_foreign(place / "train", (3, 8, 8))

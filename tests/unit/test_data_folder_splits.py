@@ -35,7 +35,9 @@ def test_which_of_several_splits_is_read_is_said_and_settled(tmp_path: Path) -> 
     class_folders(tmp_path)
     class_folders(tmp_path, [("val", pixels(3, seed=9), np.arange(3))])
     data = read_dataset(tmp_path, "mine")
-    assert len(data.test) == 6 and told(data) == "the split test is read, val is not: --test-split settles it"
+    assert (
+        len(data.test) == 6 and told(data) == "the split test is read, val is not: --test-split chooses one"
+    )
     chosen = read_dataset(tmp_path, "mine", Reading(test_split="val", train_split="test"))
     assert (len(chosen.train), len(chosen.test)) == (6, 3) and told(chosen) == ""
     refused(tmp_path, "expected fold1.npz", "--test-split", reading=Reading(test_split="fold1"))
@@ -73,6 +75,6 @@ def test_published_files_beside_a_split_are_refused_until_told_which(tmp_path: P
     folder = class_folders(tmp_path)
     arrays = {"x_train": pixels(3), "y_train": [0, 1, 2], "x_test": pixels(3), "y_test": [0, 1, 2]}
     np.savez(folder / "mnist.npz", **arrays)
-    refused(folder, "holds an .npz with x_train", "and train as class folders, too", "--data-kind folders")
+    refused(folder, "holds an .npz with x_train", "and also train as class folders", "--data-kind folders")
     assert len(read_dataset(folder, "mine", Reading(kind="folders")).train) == 12
     assert len(read_dataset(folder / "mnist.npz", "mine").train) == 3

@@ -178,7 +178,7 @@ def test_part_without_class_folders(tmp_path: Path) -> None:
 
 def test_train_and_test_of_other_classes(tmp_path: Path) -> None:
     (class_folders(tmp_path) / "test" / "cat").rename(tmp_path / "test" / "cow")
-    refused(tmp_path, "train has classes ant, bee, cat", "test has cow besides")
+    refused(tmp_path, "train has classes ant, bee, cat", "test also has cow")
 
 
 @pytest.mark.parametrize("write", [class_folders, parquet_files])

@@ -204,7 +204,7 @@ def test_a_ledger_is_of_one_suspect_and_one_process(tmp_path: Path) -> None:
         pytest.raises(SuspectError, match="another audit is using"),
     ):
         Ledger(tmp_path / "l.sqlite", {"kit": "a"}, 10)
-    with pytest.raises(InputError, match=r"is of .*\"a\".*expected .*\"b\""):
+    with pytest.raises(InputError, match=r"is for .*\"a\".*expected .*\"b\""):
         Ledger(tmp_path / "l.sqlite", {"kit": "b"}, 10)
     (tmp_path / "text.sqlite").write_text("no database, though long enough to be taken for one" * 50)
     with pytest.raises(InputError, match="is not a ledger"):

@@ -86,7 +86,7 @@ WRONG = {
     "epochs of no architecture": (f"{BASED}[zoo.epochs]\nresnet8 = 3\n", "did you mean resnet"),
     "mirrored of no architecture": (
         f'{BASED}[zoo]\nmirrored = ["Z"]\n',
-        '[zoo] mirrored names the architecture "Z", which there is not',
+        '[zoo] mirrored names the architecture "Z", which does not exist',
     ),
     "wrong epochs": (
         f'{BASED}[zoo.epochs]\nA = "3"\n',

@@ -240,8 +240,8 @@ def test_thieves_of_a_zoo_without_a_checkpoint_cannot_begin_with_it(digits: Data
         with pytest.raises(
             ConfigError,
             match=(
-                r"architecture 'start', which begins with the public checkpoint of zoo.start, and"
-                r" zoo.start is"
+                r"architecture 'start', which begins with the public checkpoint of zoo.start, but"
+                r" it has no zoo.start"
             ),
         ):
             plan(digits, **zoo)
@@ -263,7 +263,7 @@ def test_a_file_may_name_it(start: Start, tmp_path: Path) -> None:
     (thief,) = recipe_of(str(path), []).zoo.thieves
     assert thief == ExtractConfig(architecture="start")
     path.write_text(text.replace('architecture = "start"', 'architecture = "stat"'))
-    with pytest.raises(ConfigError, match='thieves names the architecture "stat", which there is not'):
+    with pytest.raises(ConfigError, match='thieves names the architecture "stat", which does not exist'):
         recipe_of(str(path), [])
 
 

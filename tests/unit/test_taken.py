@@ -130,9 +130,7 @@ def test_a_recipe_whose_victim_began_with_nothing_is_refused(digits: Dataset, st
     for one in (None, start):
         with pytest.raises(
             ConfigError,
-            match=(
-                r"averaged: victim-A-adam-\w+ \(A\) was trained from scratch; .*victim_architecture = "
-            ),
+            match=(r"averaged: victim-A-adam-\w+ \(A\) was trained from scratch; .*victim_architecture = "),
         ):
             plan(digits, one, "A", ModifyConfig("averaged", 0.5))
     with pytest.raises(ConfigError, match="architecture 'start'"):
